@@ -1,0 +1,219 @@
+"""Every error of this project, as one tree drawn by what the caller can do about it.
+
+::
+
+    ProminenceError
+    ├── ConfigurationError          correct the settings named in the text
+    ├── InvalidDescription          correct the field named in the text (also a ValueError)
+    ├── ServiceError                the service answered, and the answer was no
+    │   ├── AuthenticationError     log in again, or set another token
+    │   ├── PermissionDenied        it belongs to somebody else
+    │   ├── FeatureDisabled         this service has the feature switched off
+    │   ├── NotFound                there is no such thing
+    │   └── WrongService            the URL does not lead to a PROMINENCE API
+    ├── ServiceUnavailable          try again later: no usable answer (also a ConnectionError)
+    │   └── DeadlineExceeded        the same, and the time allowed is used up (also a TimeoutError)
+    ├── SubmissionUncertain         the job may or may not have been accepted: do not submit it blindly
+    ├── WaitTimeout                 the job goes on; wait again (also a TimeoutError)
+    ├── JobFailedError              the job ended without success
+    │   ├── TaskExitError           a task's exit code was not zero
+    │   ├── WalltimeExceeded        ask for more time
+    │   ├── MemoryExceeded          ask for more memory
+    │   ├── ImagePullFailed         correct the image's name
+    │   ├── StageInFailed           an input or artifact could not be fetched
+    │   ├── StageOutFailed          an output was not there, or could not be stored
+    │   ├── NoMatchingResources     ask for less
+    │   ├── JobEvicted              the machine that ran it was lost: submit it again
+    │   ├── JobDeleted              somebody deleted it
+    │   └── OutcomeUnknown          it ended, and nothing tells how
+    ├── ResultError                 a call's result could not be brought back or read
+    └── LocalServiceError           the embedded service could not be started or used
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ProminenceError(Exception):
+    """Root of all errors raised on purpose by this project."""
+
+
+class ConfigurationError(ProminenceError):
+    """Settings are missing or contradict each other; the text names them."""
+
+
+class InvalidDescription(ProminenceError, ValueError):
+    """A description breaks a rule, found before anything was sent.
+
+    ``field`` is the path in the API's JSON (``tasks[0].image``), ``value`` what was found there and
+    ``rule`` what is allowed.
+    """
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        shown = repr(value)
+        if len(shown) > 200:  # noqa: PLR2004 - enough to recognise a value by
+            shown = shown[:197] + "..."
+        super().__init__(f"{field} = {shown}: {rule}")
+        self.field = field
+        self.value = value
+        self.rule = rule
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.field, self.value, self.rule)
+
+
+class _RequestFailure(ProminenceError):
+    """What is known of a request that failed; never holds a token or a signature."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        method: str = "",
+        url: str = "",
+        status: int | None = None,
+        body: str = "",
+        attempts: int = 1,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.method = method
+        self.url = url
+        self.status = status
+        self.body = body
+        self.attempts = attempts
+        self.elapsed = elapsed
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.method:
+            return text
+        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{text} [{self.method} {self.url}, {tries}, {self.elapsed:.1f} s]"
+
+
+class ServiceError(_RequestFailure):
+    """The service refused a request; ``status`` and ``body`` hold its answer."""
+
+
+class AuthenticationError(ServiceError):
+    """The token was not accepted."""
+
+
+class PermissionDenied(ServiceError):
+    """The token is good, but the thing belongs to somebody else."""
+
+
+class FeatureDisabled(ServiceError):
+    """The service says that this functionality is switched off."""
+
+
+class NotFound(ServiceError):
+    """The service does not know the job, object or key (or it is not the caller's)."""
+
+
+class WrongService(ServiceError):
+    """The answer does not come from a PROMINENCE API; most often the URL is wrong."""
+
+
+class ServiceUnavailable(_RequestFailure, ConnectionError):  # noqa: N818 - named for what is so
+    """No usable answer after all retries that were allowed."""
+
+
+class DeadlineExceeded(ServiceUnavailable, TimeoutError):
+    """The request's time was used up before a usable answer came."""
+
+
+class SubmissionUncertain(ProminenceError):
+    """Whether the service accepted a submission is not known.
+
+    ``tag`` is the value of the submission's reserved label: a job that carries it is this one.
+    """
+
+    def __init__(self, message: str, tag: str) -> None:
+        super().__init__(message)
+        self.tag = tag
+
+
+class WaitTimeout(ProminenceError, TimeoutError):
+    """The time given to a wait has passed; the job is not affected."""
+
+
+class JobFailedError(ProminenceError):
+    """A job ended without success.
+
+    ``job_id``, ``status`` and ``reason`` are the service's; ``exit_codes`` has one entry per task that
+    ran; ``stderr`` holds the last lines of the job's standard error, if they could be read.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        job_id: int | None = None,
+        status: str = "",
+        reason: str = "",
+        exit_codes: tuple[int | None, ...] = (),
+        stderr: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        self.status = status
+        self.reason = reason
+        self.exit_codes = exit_codes
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not self.stderr:
+            return text
+        return f"{text}\nlast lines of stderr:\n{self.stderr}"
+
+
+class TaskExitError(JobFailedError):
+    """A task ended with an exit code other than zero."""
+
+
+class WalltimeExceeded(JobFailedError):
+    """The job ran longer than its walltime and was killed."""
+
+
+class MemoryExceeded(JobFailedError):
+    """The job used more memory than it asked for and was killed."""
+
+
+class ImagePullFailed(JobFailedError):
+    """A task's container image could not be fetched."""
+
+
+class StageInFailed(JobFailedError):
+    """An input or artifact could not be fetched or unpacked."""
+
+
+class StageOutFailed(JobFailedError):
+    """An output did not exist or could not be stored."""
+
+
+class NoMatchingResources(JobFailedError):
+    """No machine of the service is large enough, or none was free in the time allowed."""
+
+
+class JobEvicted(JobFailedError):
+    """The machine or process that ran the job was lost."""
+
+
+class JobDeleted(JobFailedError):
+    """The job was deleted before it ended."""
+
+
+class OutcomeUnknown(JobFailedError):
+    """The service says that the job ended but nothing tells whether it succeeded."""
+
+
+class ResultError(ProminenceError):
+    """The result of a call could not be fetched or read, though its job ended."""
+
+
+class LocalServiceError(ProminenceError):
+    """The embedded service could not be started, or its state cannot be used."""
