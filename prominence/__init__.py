@@ -1,0 +1,43 @@
+"""Jobs and workflows for the PROMINENCE batch service, and the service itself for one machine."""
+
+from prominence.client import ProminenceClient
+from prominence.description import ArtifactDescription as Artifact
+from prominence.description import (
+    Dependency,
+    InputFile,
+    JobPolicies,
+    Notification,
+    ParameterSet,
+    ParameterSweep,
+    Repeat,
+    Resources,
+    Task,
+    WorkflowPolicies,
+    Zip,
+)
+from prominence.job import Job
+from prominence.session import Session
+from prominence.settings import Settings
+from prominence.version import __version__
+from prominence.workflow import Workflow
+
+__all__ = [
+    "Artifact",
+    "Dependency",
+    "InputFile",
+    "Job",
+    "JobPolicies",
+    "Notification",
+    "ParameterSet",
+    "ParameterSweep",
+    "ProminenceClient",
+    "Repeat",
+    "Resources",
+    "Session",
+    "Settings",
+    "Task",
+    "Workflow",
+    "WorkflowPolicies",
+    "Zip",
+    "__version__",
+]

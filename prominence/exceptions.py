@@ -5,6 +5,7 @@
     ProminenceError
     ├── ConfigurationError          correct the settings named in the text
     ├── InvalidDescription          correct the field named in the text (also a ValueError)
+    ├── RequestFailure              (base of the next two: method, URL, status, attempts, seconds)
     ├── ServiceError                the service answered, and the answer was no
     │   ├── AuthenticationError     log in again, or set another token
     │   ├── PermissionDenied        it belongs to somebody else
@@ -63,7 +64,7 @@ class InvalidDescription(ProminenceError, ValueError):
         return type(self), (self.field, self.value, self.rule)
 
 
-class _RequestFailure(ProminenceError):
+class RequestFailure(ProminenceError):
     """What is known of a request that failed; never holds a token or a signature."""
 
     def __init__(
@@ -93,7 +94,7 @@ class _RequestFailure(ProminenceError):
         return f"{text} [{self.method} {self.url}, {tries}, {self.elapsed:.1f} s]"
 
 
-class ServiceError(_RequestFailure):
+class ServiceError(RequestFailure):
     """The service refused a request; ``status`` and ``body`` hold its answer."""
 
 
@@ -117,7 +118,7 @@ class WrongService(ServiceError):
     """The answer does not come from a PROMINENCE API; most often the URL is wrong."""
 
 
-class ServiceUnavailable(_RequestFailure, ConnectionError):  # noqa: N818 - named for what is so
+class ServiceUnavailable(RequestFailure, ConnectionError):
     """No usable answer after all retries that were allowed."""
 
 

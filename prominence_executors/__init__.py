@@ -1,0 +1,19 @@
+"""A `concurrent.futures` executor whose futures are PROMINENCE jobs."""
+
+from prominence.plugins import hookimpl
+from prominence_executors.executor import ProminenceExecutor
+from prominence_executors.future import ProminenceFuture
+from prominence_executors.options import JobOptions
+from prominence_executors.outcome import CompletedJob
+from prominence_executors.plugin import available, create, register
+
+__all__ = [
+    "CompletedJob",
+    "JobOptions",
+    "ProminenceExecutor",
+    "ProminenceFuture",
+    "available",
+    "create",
+    "hookimpl",
+    "register",
+]

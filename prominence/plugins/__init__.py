@@ -1,0 +1,5 @@
+"""Plugins of the library: found by entry points of the group ``prominence``, called through pluggy."""
+
+from prominence.plugins.manager import PROJECT, LoadFailure, PluginSet, hookimpl, hookspec, plugins
+
+__all__ = ["PROJECT", "LoadFailure", "PluginSet", "hookimpl", "hookspec", "plugins"]

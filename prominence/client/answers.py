@@ -1,0 +1,143 @@
+"""What an answer of the service means: usable, or which error.
+
+The service says no in several shapes: JSON with an ``error``, HTML pages from the web server or a proxy
+in front, a 401 that has nothing to do with the token, and a 200 that holds an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from prominence.client.retry import Happened, RequestFailed
+from prominence.exceptions import (
+    AuthenticationError,
+    FeatureDisabled,
+    NotFound,
+    PermissionDenied,
+    ServiceError,
+    ServiceUnavailable,
+    WrongService,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prominence.clock import Clock
+
+E = TypeVar("E", ServiceError, ServiceUnavailable)
+
+_SUCCESS: Final = range(200, 300)
+_REDIRECTION: Final = range(300, 400)
+_NO_SUCH_ROUTE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_EXCERPT_CHARACTERS: Final = 500
+_IDENTITY_AWAY: Final = "Unable to connect to OIDC server"
+_DISABLED: Final = "Functionality disabled"
+_TAG: Final = re.compile(r"<[^>]*>|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A usable answer. ``features`` and ``revision`` are what the embedded service adds to the API."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def features(self) -> frozenset[str]:
+        return frozenset(self.headers.get("Prominence-Features", "").replace(",", " ").split())
+
+    @property
+    def revision(self) -> int | None:
+        text = self.headers.get("Prominence-Revision", "")
+        return int(text) if text.isdecimal() else None
+
+
+def check(answer: Answer, url: str, clock: Clock, *, expect_json: bool) -> Answer:
+    """The answer itself where it is usable; raises RequestFailed where not."""
+    if answer.status in _SUCCESS:
+        if expect_json:
+            _check_json(answer)
+        return answer
+    raise _failure(answer, url, clock)
+
+
+def _check_json(answer: Answer) -> None:
+    try:
+        found = answer.json()
+    except ValueError:
+        if b"<html" in answer.body[:1000].lower():
+            error: ServiceError | ServiceUnavailable = _error(
+                WrongService, answer, "the answer is a web page"
+            )
+            raise RequestFailed(Happened.REFUSED, error) from None
+        error = _error(ServiceUnavailable, answer, "the answer is not complete JSON")
+        raise RequestFailed(Happened.LOST, error) from None
+    if isinstance(found, dict) and set(found) == {"error"}:
+        raise RequestFailed(Happened.REFUSED, _error(ServiceError, answer, str(found["error"])))
+
+
+def _failure(answer: Answer, url: str, clock: Clock) -> RequestFailed:
+    reason = _reason(answer)
+    status = answer.status
+    happened = Happened.REFUSED
+    if status == HTTPStatus.UNAUTHORIZED and reason == _IDENTITY_AWAY:
+        happened, kind = Happened.IDENTITY_AWAY, ServiceUnavailable
+    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+        happened, kind = Happened.THROTTLED, ServiceUnavailable
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        happened, kind = Happened.SERVER_ERROR, ServiceUnavailable
+    else:
+        return RequestFailed(happened, _refusal(answer, url, reason))
+    return RequestFailed(happened, _error(kind, answer, reason), _retry_after(answer, clock))
+
+
+def _refusal(answer: Answer, url: str, reason: str) -> ServiceError:
+    status = answer.status
+    if status == HTTPStatus.UNAUTHORIZED:
+        kind = FeatureDisabled if reason == _DISABLED else AuthenticationError
+        return _error(kind, answer, reason)
+    if status == HTTPStatus.FORBIDDEN:
+        return _error(PermissionDenied, answer, reason)
+    is_page = "json" not in answer.headers.get("Content-Type", "")
+    if status in _REDIRECTION or (status in _NO_SUCH_ROUTE and is_page):
+        return _error(WrongService, answer, f"{url} is not part of a PROMINENCE API: {status} {reason}")
+    return _error(NotFound if status == HTTPStatus.NOT_FOUND else ServiceError, answer, reason)
+
+
+def _error(kind: type[E], answer: Answer, message: str) -> E:
+    return kind(message, status=answer.status, body=_excerpt(answer))
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        found = answer.json()
+    except ValueError:
+        return _excerpt(answer) or f"status {answer.status} without a text"
+    if isinstance(found, dict) and found.get("error"):
+        return str(found["error"])
+    return f"status {answer.status}: {_excerpt(answer)}"
+
+
+def _excerpt(answer: Answer) -> str:
+    text = _TAG.sub(" ", answer.body[: 4 * _EXCERPT_CHARACTERS].decode("utf-8", "replace"))
+    return " ".join(text.split())[:_EXCERPT_CHARACTERS]
+
+
+def _retry_after(answer: Answer, clock: Clock) -> float | None:
+    """Seconds that the server asks to wait; it says seconds or a date (RFC 9110, section 10.2.3)."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - clock.time())
+    except ValueError:
+        return None

@@ -1,0 +1,100 @@
+"""Which service requests go to, where it is now, and with which token."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from prominence.local.directory import Endpoint
+    from prominence.settings import LocalSettings, Settings
+
+
+class Service(Protocol):
+    """A service as the transport sees it; safe to use from several threads."""
+
+    @property
+    def url(self) -> str:
+        """Base URL of the API, without a slash at its end."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def is_embedded(self) -> bool:
+        """True for the service that this library runs on this machine."""
+
+    def look_again(self) -> None:
+        """Nothing listens at ``url``: find out whether the service is elsewhere by now."""
+
+
+class RemoteService:
+    """A service at a fixed address."""
+
+    is_embedded = False
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.token = token
+
+    def __repr__(self) -> str:
+        return f"RemoteService(url={self.url!r})"
+
+    def look_again(self) -> None:
+        return
+
+
+class EmbeddedService:
+    """The service on this machine, started when its address is first asked for."""
+
+    is_embedded = True
+
+    def __init__(self, settings: LocalSettings, *, announce: bool) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._lock = threading.Lock()
+        self._endpoint: Endpoint | None = None
+
+    @property
+    def url(self) -> str:
+        return self._found().url
+
+    @property
+    def token(self) -> str:
+        return self._found().token
+
+    def look_again(self) -> None:
+        with self._lock:
+            self._endpoint = None
+
+    def _found(self) -> Endpoint:
+        with self._lock:
+            if self._endpoint is None:
+                from prominence.local import daemon
+
+                self._endpoint = daemon.ensure(self._settings)
+                if self._announce:
+                    self._announce = False
+                    sys.stderr.write(_announcement(self._endpoint, self._settings))
+            return self._endpoint
+
+
+def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:
+    text = (
+        f"prominence: using the local service on this machine ({endpoint.cpus} cpus, "
+        f"{endpoint.memory:g} GB); commands run directly, without containers\n"
+    )
+    wanted = (settings.cpus or endpoint.cpus, settings.memory or endpoint.memory)
+    if wanted != (endpoint.cpus, endpoint.memory):
+        text += (
+            f"prominence: it runs already, so {wanted[0]} cpus and {wanted[1]:g} GB as set now count "
+            "from its next start (`prominence local stop`)\n"
+        )
+    return text
+
+
+def service_for(settings: Settings) -> Service:
+    if settings.url is not None and settings.token is not None:
+        return RemoteService(settings.url, settings.token)
+    return EmbeddedService(settings.local, announce=settings.announce)

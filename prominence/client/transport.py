@@ -1,0 +1,234 @@
+"""Requests on the wire: one pool of connections, a deadline on everything, retries by the table."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import requests
+import requests.adapters
+import urllib3
+
+from prominence.client import answers
+from prominence.client.answers import Answer
+from prominence.client.retry import Happened, Kind, RequestFailed, retrying
+from prominence.exceptions import DeadlineExceeded, RequestFailure, ServiceUnavailable
+from prominence.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import tenacity
+
+    from prominence.client.service import Service
+    from prominence.clock import Clock
+
+log = logging.getLogger(__name__)
+
+DEADLINE_S: Final = 60.0
+_CONNECT_S: Final = 10.0
+_READ_S: Final = 30.0
+_POOL: Final = 32
+_CHUNK: Final = 65536
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sets the token itself, so that no ``.netrc`` can."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call of the API: what is asked for, and whether it may be asked for again."""
+
+    method: str
+    path: str
+    kind: Kind
+    query: Mapping[str, str] | None = None
+    body: bytes | None = None
+    expect_json: bool = True
+    longer: float = 0.0  # seconds that the server may take on purpose (long poll)
+
+    def url(self, base: str) -> str:
+        return f"{base}{self.path}" + (f"?{urlencode(self.query)}" if self.query else "")
+
+
+class Transport:
+    """Sends requests to one service; may be used by many threads at once."""
+
+    def __init__(
+        self, service: Service, ssl_verify: bool | str, clock: Clock, random: Random | None = None
+    ) -> None:
+        self.service = service
+        self.clock = clock
+        self.features: frozenset[str] = frozenset()  # what the service has beyond the API
+        self._random = random or Random()  # noqa: S311 - jitter is no secret
+        self._session = requests.Session()
+        self._session.verify = ssl_verify
+        self._session.headers["User-Agent"] = f"prominence-python/{__version__}"
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL, max_retries=0)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, adapter)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def send(self, request: Request, deadline_s: float = DEADLINE_S) -> Answer:
+        """The answer, if there is a usable one in time; otherwise a typed error.
+
+        Raises ServiceError where the service says no, ServiceUnavailable (DeadlineExceeded when the
+        time is used up) where nothing usable comes, and RequestFailed for a submission in doubt.
+        """
+        started = self.clock.monotonic()
+        deadline = started + deadline_s + request.longer
+        attempts = 0
+
+        def attempt() -> Answer:
+            nonlocal attempts
+            attempts += 1
+            return self._attempt(request, deadline)
+
+        policy = retrying(request.kind, deadline, self.clock, self._random, _log_pause)
+        try:
+            return policy(attempt)
+        except RequestFailed as failed:
+            failed.error = self._described(failed.error, request, attempts, started)
+            if request.kind is Kind.SUBMIT and failed.happened in {Happened.LOST, Happened.SERVER_ERROR}:
+                raise
+            raise failed.error from failed.__cause__
+
+    def download(self, url: str, deadline_s: float = DEADLINE_S) -> bytes:
+        """The bytes behind a presigned URL; no token is sent with it."""
+        request = Request("GET", "", Kind.READ, expect_json=False)
+        started = self.clock.monotonic()
+        deadline = started + deadline_s
+        policy = retrying(Kind.READ, deadline, self.clock, self._random, _log_pause)
+        try:
+            return policy(lambda: self._exchange(request, url, deadline, auth=None)).body
+        except RequestFailed as failed:
+            raise self._described(failed.error, request, 1, started, url) from failed.__cause__
+
+    def _attempt(self, request: Request, deadline: float) -> Answer:
+        url = request.url(self.service.url)
+        try:
+            return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
+        except RequestFailed as failed:
+            if failed.happened is Happened.NOT_SENT:
+                self.service.look_again()
+            raise
+
+    def _exchange(self, request: Request, url: str, deadline: float, auth: _Bearer | None) -> Answer:
+        left = deadline - self.clock.monotonic()
+        if left <= 0:
+            raise RequestFailed(Happened.NOT_SENT, DeadlineExceeded("no time left to send the request"))
+        read_s = min(_READ_S + request.longer, left)
+        try:
+            with self._session.request(
+                request.method,
+                url,
+                data=request.body,
+                headers={"Content-Type": "application/json"} if request.body is not None else None,
+                auth=auth or _no_auth,
+                timeout=(min(_CONNECT_S, left), read_s),
+                allow_redirects=auth is None,
+                stream=True,
+                **_direct(url),
+            ) as response:
+                body = self._read(response, deadline)
+                answer = Answer(response.status_code, response.headers, body)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _unanswered(error, url) from error
+        self.features = answer.features or self.features
+        return answers.check(answer, _without_query(url), self.clock, expect_json=request.expect_json)
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        """The whole body; a server that sends it drop by drop does not outlive the deadline."""
+        chunks = []
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            chunks.append(chunk)
+            if self.clock.monotonic() > deadline:
+                raise requests.ReadTimeout("the answer was not complete when the time was used up")
+        return b"".join(chunks)
+
+    def _described(
+        self, error: Exception, request: Request, attempts: int, started: float, url: str | None = None
+    ) -> Any:
+        if isinstance(error, RequestFailure):
+            error.method = request.method
+            error.url = _without_query(url) if url else self.service.url + request.path
+            error.attempts = attempts
+            error.elapsed = self.clock.monotonic() - started
+        return error
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _direct(url: str) -> dict[str, Any]:
+    """Requests to this machine go to no proxy, whatever the environment says."""
+    if urlsplit(url).hostname in _LOOPBACK:
+        return {"proxies": {"http": "", "https": ""}}
+    return {}
+
+
+def _unanswered(error: Exception, url: str) -> RequestFailed:
+    happened = Happened.NOT_SENT if _never_sent(error) else Happened.LOST
+    where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
+    failure: ServiceUnavailable
+    if isinstance(error, requests.Timeout):
+        failure = DeadlineExceeded(f"{where} did not answer in time")
+    elif happened is Happened.NOT_SENT:
+        failure = ServiceUnavailable(f"{where} cannot be reached: {_plain(error)}")
+    else:
+        failure = ServiceUnavailable(f"the connection to {where} broke: {_plain(error)}")
+    return RequestFailed(happened, failure)
+
+
+def _never_sent(error: Exception) -> bool:
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError)):
+        return True
+    reason = error.args[0] if error.args else None
+    cause = getattr(reason, "reason", reason)
+    return isinstance(
+        cause,
+        (
+            urllib3.exceptions.NewConnectionError,
+            urllib3.exceptions.NameResolutionError,
+            urllib3.exceptions.SSLError,
+        ),
+    )
+
+
+def _plain(error: Exception) -> str:
+    """The innermost cause in words, without the addresses of objects, queries or headers."""
+    inner: BaseException = error
+    while inner.__cause__ or inner.__context__:
+        inner = inner.__cause__ or inner.__context__ or inner
+    return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _log_pause(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, RequestFailed):
+        log.warning(
+            "attempt %d failed (%s: %s), next in %.1f s",
+            state.attempt_number,
+            error.happened.name,
+            error.error,
+            state.upcoming_sleep,
+        )

@@ -1,0 +1,22 @@
+"""The rules of the service, as data that the client and the local service share.
+
+They work on the JSON as it is sent. The tables are those of the service's documentation, completed
+with what real servers answered; `Violation` tells what they refuse (*invalid*) from what some of
+them choke on (*server-bug*).
+"""
+
+from __future__ import annotations
+
+from prominence.description.checks import Violation, raise_invalid
+from prominence.description.rules_common import SUBMISSION_LABEL, is_reserved
+from prominence.description.rules_job import check_job
+from prominence.description.rules_workflow import check_workflow
+
+__all__ = [
+    "SUBMISSION_LABEL",
+    "Violation",
+    "check_job",
+    "check_workflow",
+    "is_reserved",
+    "raise_invalid",
+]

@@ -1,0 +1,170 @@
+"""Rules that jobs and workflows share: names, labels, notifications, placement, retries.
+
+They are the service's, from its documentation and from its answers to requests that break them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.description.checks import (
+    Checker,
+    Field,
+    Violation,
+    anything,
+    each,
+    first_of,
+    is_text,
+    join,
+    list_of,
+    mapping,
+    require,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SUBMISSION_LABEL: Final = "prominencesubmission"
+"""Name of the label by which a submission is found again; users cannot set it, in any case."""
+
+MAX_LENGTH: Final = 512
+"""Characters in a name, a label's name or a label's value."""
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9\-_ ./]*")
+_LABEL_NAME: Final = re.compile(r"[a-zA-Z0-9]+")
+_LABEL_VALUE: Final = re.compile(r"[\w\-./]+")
+
+
+def is_reserved(label: object) -> bool:
+    """Whether a label's name is the submission tag's, in upper or lower case."""
+    return isinstance(label, str) and label.lower() == SUBMISSION_LABEL
+
+
+def _fits(value: str) -> bool:
+    return len(value) <= MAX_LENGTH
+
+
+def name(what: str) -> Checker:
+    """The name of a job or a workflow; an empty one counts as none."""
+    rule = f"at most {MAX_LENGTH} letters, digits and -, _, blank, ., /"
+    return first_of(
+        require(is_text, rule, f"invalid {what} name"),
+        require(_fits, rule, f"{what} name must be less than {MAX_LENGTH} characters in length"),
+        require(lambda value: bool(_NAME.fullmatch(value)), rule, f"invalid {what} name"),
+    )
+
+
+_LABEL_NAME_RULE: Final = f"label names are at most {MAX_LENGTH} letters and digits"
+_LABEL_VALUE_RULE: Final = f"label values are 1 to {MAX_LENGTH} letters, digits and -, _, ., /"
+_label_name = first_of(
+    require(is_text, _LABEL_NAME_RULE, 'label name "{}" is invalid'),
+    require(
+        _fits,
+        _LABEL_NAME_RULE,
+        f"label names must be less than {MAX_LENGTH} characters in length",
+    ),
+    require(
+        lambda value: bool(_LABEL_NAME.fullmatch(value)),
+        _LABEL_NAME_RULE,
+        'label name "{}" is invalid',
+    ),
+)
+_label_value = first_of(
+    require(is_text, _LABEL_VALUE_RULE, 'label value "{}" is invalid'),
+    require(
+        _fits,
+        _LABEL_VALUE_RULE,
+        f"label values must be less than {MAX_LENGTH} characters in length",
+    ),
+    require(
+        lambda value: bool(_LABEL_VALUE.fullmatch(value)),
+        _LABEL_VALUE_RULE,
+        'label value "{}" is invalid',
+    ),
+)
+
+
+def _each_label(path: str, value: dict[Any, Any]) -> Iterator[Violation]:
+    for label, content in value.items():
+        where = join(path, str(label))
+        yield from _label_name(where, label)
+        yield from _label_value(where, content)
+
+
+labels: Final[Checker] = first_of(
+    require(
+        lambda value: isinstance(value, dict),
+        "an object of label names and values",
+        "labels must be defined as a dict",
+    ),
+    _each_label,
+)
+
+
+def reserved_labels(path: str, value: object) -> Iterator[Violation]:
+    """The rule for descriptions written by users: the submission tag is not theirs to set."""
+    found = value.get("labels") if isinstance(value, dict) else None
+    for label in found if isinstance(found, dict) else ():
+        if is_reserved(label):
+            yield Violation(
+                join(join(path, "labels"), label),
+                found[label] if isinstance(found, dict) else None,
+                "reserved for the submission tag",
+                f'label name "{label}" is reserved for the submission tag',
+                "invalid",
+            )
+
+
+def notifications(event: str) -> Checker:
+    """Notifications of the one event that the service knows for a job or a workflow."""
+    table = {
+        "event": Field(require(lambda v: v == event, event, 'invalid notification event "{}"')),
+        "type": Field(require(lambda v: v == "email", "email", 'invalid notification type "{}"')),
+    }
+    one = mapping(table, 'invalid item "{}" in notifications', "a notification must be an object")
+    return list_of(one, "notifications must be in the form of a list")
+
+
+def _places(what: str) -> Checker:
+    sites, regions = (
+        Field(
+            list_of(
+                require(is_text, "a string", f"{kind} in {what} must be a list"),
+                f"{kind} in {what} must be a list",
+            )
+        )
+        for kind in ("sites", "regions")
+    )
+    table = {"sites": sites, "regions": regions}
+    return mapping(table, f'invalid item "{{}}" in {what}', f"{what} must be an object")
+
+
+placement: Final[Checker] = mapping(
+    {
+        "requirements": Field(_places("requirements")),
+        "preferences": Field(_places("preferences")),
+    },
+    'invalid item "{}" in placement policy',
+    "placement must be an object",
+)
+
+
+def retries(most: int, what: str = "retries", counted: str = "") -> Checker:
+    """A number of retries, 1 to ``most``; no retries is said by leaving the policy out."""
+    return whole(
+        f"the number of {counted or what} must be an integer",
+        least=1,
+        too_small=f"the number of {what} must be greater than 0",
+        most=most,
+        too_large=f"the number of {what} must be less than {most}",
+    )
+
+
+def strings(what: str) -> Checker:
+    """A list of strings."""
+    return first_of(
+        list_of(anything, f"an array of {what} must be provided"),
+        each(require(is_text, "a list of strings", f"{what} must be a list of strings")),
+    )

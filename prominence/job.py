@@ -1,0 +1,269 @@
+"""A job with a life: submitted, waited for, read, deleted."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from prominence.description import JobDescription
+from prominence.exceptions import NotFound, ProminenceError, WaitTimeout
+from prominence.session import Session
+from prominence.watch import JobSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    from prominence.client.api import Stream
+    from prominence.watch import Watch
+
+
+class Job(JobDescription):
+    """A job of a PROMINENCE service.
+
+    ``Job(name=..., tasks=[...])`` describes a new one, ``Job(id=123)`` attaches to one that exists. The
+    service is that of ``session``, by default the one of the environment; it is not contacted before the
+    first call that needs it.
+    """
+
+    def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
+        super().__init__(**description)
+        self._id = id
+        self._given_session = session
+        self._tag = secrets.token_hex(16)
+        self._snapshot: JobSnapshot | None = None
+        self._revision: int | None = None
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # descriptions have none: they compare by value
+
+    def __eq__(self, other: object) -> bool:
+        """Two descriptions may be equal; a job that runs is only ever itself."""
+        return self is other
+
+    @property
+    def id(self) -> int | None:
+        """The service's number for the job; None before :meth:`create`."""
+        return self._id
+
+    @property
+    def status(self) -> str | None:
+        """``idle``, ``running``, ... as the service says now; None before :meth:`create`.
+
+        Ends with ``completed``, ``failed``, ``deleted`` or ``killed``. ``completed`` does not mean that
+        the tasks succeeded: see :attr:`succeeded`.
+        """
+        return None if self._id is None else self._current().status
+
+    @property
+    def status_reason(self) -> str:
+        """Why the job has its status, in the service's words; often empty."""
+        return "" if self._id is None else self._current().reason
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
+        return {} if self._id is None else self._current().events
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """What the service measured: site, times in seconds, peak memory in kB, exit code by task."""
+        return {} if self._id is None else self._detailed().execution
+
+    @property
+    def exit_codes(self) -> tuple[int | None, ...]:
+        """One exit code per task that ran; 255 is a command that was not found."""
+        return () if self._id is None else self._detailed().exit_codes
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the job has completed and all its tasks ended with exit code 0."""
+        return self._id is not None and self._detailed().succeeded
+
+    def create(self) -> int:
+        """Submit the job; its id.
+
+        Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and
+        the job could not be found: calling it again then finds out first, and never submits twice.
+        """
+        if self._id is not None:
+            raise ProminenceError(f"the job is submitted already, as {self._id}")
+        self.validate()
+        self._id, self._revision = self._session.client.create_job(self.to_dict(), tag=self._tag)
+        return self._id
+
+    def wait(self, timeout: float = 0) -> str:
+        """Wait until the job has ended; its last status.
+
+        ``timeout`` is in seconds, 0 waits for ever. Raises WaitTimeout when it has passed, NotFound when
+        the service does not know the job, ServiceUnavailable after an hour without any answer.
+        """
+        job_id = self._known_id()
+        if self._snapshot is not None and self._snapshot.has_ended:
+            return self._snapshot.status
+        if self._revision is None:
+            self._refresh()  # attached: it may have ended long ago
+        waiting = _Waiting()
+        watch = self.follow(waiting.take, waiting.fail)
+        if not waiting.done.wait(timeout or None):
+            self._session.watcher.unwatch(watch)
+            raise WaitTimeout(f"job {job_id} has not ended after {timeout:g} s; it goes on")
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.snapshot is not None  # noqa: S101 - done without an error
+        return waiting.snapshot.status
+
+    def follow(
+        self,
+        on_change: Callable[[JobSnapshot], None],
+        on_failure: Callable[[ProminenceError], None],
+    ) -> Watch:
+        """Have each new state of the job told, the last time when it has ended.
+
+        Returns at once. Both are called in the session's watcher thread, so they must be quick;
+        ``on_failure`` when nothing more can be learned of the job.
+        """
+
+        def changed(snapshot: JobSnapshot) -> None:
+            self._snapshot = snapshot
+            on_change(snapshot)
+
+        return self._session.watcher.watch(self._known_id(), changed, on_failure, self._revision)
+
+    def done(self) -> bool:
+        """True when the job has ended, in whatever way; asks the service."""
+        self._known_id()
+        return self._current().has_ended
+
+    def delete(self) -> bool:
+        """End the job; False when it had ended before, or the service does not know it."""
+        return self._session.client.delete_job(self._known_id())
+
+    @overload
+    def stdout(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...
+    @overload
+    def stdout(self, node: int = ..., *, offset: int = ..., encoding: None) -> bytes: ...
+    def stdout(self, node: int = 0, *, offset: int = 0, encoding: str | None = "utf-8") -> str | bytes:
+        """The standard output so far, from a byte offset on; bytes with ``encoding=None``.
+
+        What is not valid in the encoding is replaced by U+FFFD.
+        """
+        return self._read("stdout", node, offset, encoding)
+
+    @overload
+    def stderr(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...
+    @overload
+    def stderr(self, node: int = ..., *, offset: int = ..., encoding: None) -> bytes: ...
+    def stderr(self, node: int = 0, *, offset: int = 0, encoding: str | None = "utf-8") -> str | bytes:
+        """The standard error so far; see :meth:`stdout`."""
+        return self._read("stderr", node, offset, encoding)
+
+    @overload
+    def get_input_file(self, name: str, *, encoding: str = ...) -> str: ...
+    @overload
+    def get_input_file(self, name: str, *, encoding: None) -> bytes: ...
+    def get_input_file(self, name: str, *, encoding: str | None = "utf-8") -> str | bytes:
+        """The content of an input file, as the service has it."""
+        inputs = self._describe().entry.get("inputs") or []
+        for entry in inputs:
+            if entry["filename"] == name:
+                content = base64.b64decode(entry["content"])
+                return content.decode(encoding, "replace") if encoding else content
+        raise _no_such("input file", name, [entry["filename"] for entry in inputs])
+
+    @overload
+    def get_output_file(
+        self, name: str, save_as: str | PathLike[str] | None = ..., *, encoding: str = ...
+    ) -> str: ...
+    @overload
+    def get_output_file(
+        self, name: str, save_as: str | PathLike[str] | None = ..., *, encoding: None
+    ) -> bytes: ...
+    def get_output_file(
+        self, name: str, save_as: str | PathLike[str] | None = None, *, encoding: str | None = "utf-8"
+    ) -> str | bytes:
+        """The content of an output file: text, or bytes with ``encoding=None``.
+
+        With ``save_as`` the file is also written there. Raises NotFound where the job has no such output,
+        or it was not stored.
+        """
+        content = self._output("outputFiles", name)
+        if save_as is not None:
+            Path(save_as).write_bytes(content)
+        return content.decode(encoding, "replace") if encoding else content
+
+    def get_output_directory(self, name: str, save_as: str | PathLike[str] | None = None) -> bytes:
+        """The ``.tgz`` archive of an output directory, as bytes; also written to ``save_as`` if given."""
+        content = self._output("outputDirs", name)
+        if save_as is not None:
+            Path(save_as).write_bytes(content)
+        return content
+
+    @property
+    def _session(self) -> Session:
+        return self._given_session or Session.default()
+
+    def _known_id(self) -> int:
+        if self._id is None:
+            raise ProminenceError("the job is not submitted yet: call create() first")
+        return self._id
+
+    def _current(self) -> JobSnapshot:
+        """The state now; what has ended is not asked for again."""
+        if self._snapshot is not None and self._snapshot.has_ended:
+            return self._snapshot
+        return self._refresh()
+
+    def _detailed(self) -> JobSnapshot:
+        current = self._current()
+        return current if current.is_detailed else self._refresh()
+
+    def _refresh(self) -> JobSnapshot:
+        self._snapshot = self._describe()
+        return self._snapshot
+
+    def _describe(self) -> JobSnapshot:
+        """A fresh description, with URLs that were just signed."""
+        job_id = self._known_id()
+        listing = self._session.client.describe_job(job_id)
+        if not listing.jobs:
+            raise NotFound(f"the service does not know job {job_id}, or it is somebody else's")
+        self._revision = listing.revision
+        return JobSnapshot(listing.jobs[0])
+
+    def _read(self, stream: Stream, node: int, offset: int, encoding: str | None) -> str | bytes:
+        found = self._session.client.read_output(self._known_id(), stream, node=node, offset=offset)
+        return found.decode(encoding, "replace") if encoding else found
+
+    def _output(self, kind: str, name: str) -> bytes:
+        outputs = self._describe().entry.get(kind) or []
+        for entry in outputs:
+            if name in {entry["name"], Path(entry["name"]).name}:
+                if not entry.get("url"):
+                    raise NotFound(f"output {name} of job {self._id} was not stored (not yet, or not at all)")
+                return self._session.client.download(entry["url"])
+        raise _no_such("output", name, [entry["name"] for entry in outputs])
+
+
+class _Waiting:
+    """The end of a job, on its way from the watcher's thread to the one that waits."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.snapshot: JobSnapshot | None = None
+        self.error: ProminenceError | None = None
+
+    def take(self, snapshot: JobSnapshot) -> None:
+        if snapshot.has_ended:
+            self.snapshot = snapshot
+            self.done.set()
+
+    def fail(self, error: ProminenceError) -> None:
+        self.error = error
+        self.done.set()
+
+
+def _no_such(what: str, name: str, known: list[str]) -> NotFound:
+    return NotFound(f"the job has no {what} {name!r}; it has {', '.join(known) or 'none'}")

@@ -1,0 +1,85 @@
+"""``python -m prominence.local DIRECTORY OPTIONS``: the service as a process of its own.
+
+Clients start it with ``--detach``: it leaves their session at once and says on the descriptor
+``--ready-fd`` that it answers (one line), or why it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+from prominence.exceptions import ProminenceError
+
+READY: Final = "ready"
+_LOG_BYTES: Final = 5_000_000
+_LOG_FILES: Final = 3
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    if options.detach and not _detach():
+        return 0
+    from prominence.local.directory import StateDirectory
+    from prominence.local.serve import ServeOptions, serve
+
+    _log_to(StateDirectory(options.directory).log if options.detach else None)
+    try:
+        serve(
+            ServeOptions(
+                options.directory, options.cpus, options.memory, options.idle_minutes, options.minute
+            ),
+            ready=lambda: _tell(options.ready_fd, READY),
+        )
+    except ProminenceError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the text says it all
+        _tell(options.ready_fd, str(error))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m prominence.local", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--cpus", type=int)
+    parser.add_argument("--memory", type=float)
+    parser.add_argument("--idle-minutes", type=float, default=10.0)
+    parser.add_argument("--minute", type=float, default=60.0)
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--ready-fd", type=int)
+    return parser
+
+
+def _detach() -> bool:
+    """Go on in a process that belongs to no terminal and no parent; True in that process."""
+    if os.fork():
+        return False
+    os.setsid()
+    os.umask(0o077)
+    return True
+
+
+def _log_to(file: Path | None) -> None:
+    handler: logging.Handler = logging.StreamHandler()
+    if file is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = RotatingFileHandler(file, maxBytes=_LOG_BYTES, backupCount=_LOG_FILES)
+    logging.basicConfig(
+        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _tell(descriptor: int | None, text: str) -> None:
+    if descriptor is not None:
+        os.write(descriptor, text.encode() + b"\n")
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

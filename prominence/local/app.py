@@ -1,0 +1,216 @@
+"""The REST API of the embedded service: requests in, answers out; the work is done in :mod:`jobs`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from prominence.description.rules import check_job
+from prominence.local.errors import Refusal
+from prominence.local.listing import InvalidStatus, Query, detailed_entry, entry
+from prominence.local.tokens import OUTPUT_URL_S
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from prominence.local.engine import Engine
+    from prominence.local.jobs import Jobs
+    from prominence.local.tokens import Signer
+
+BASE: Final = "/prominence/v1"
+FEATURES: Final = "idempotent-submission, wait"
+BODY_LIMIT: Final = 1024 * 1024
+_LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
+_OPEN_PATHS: Final = (f"{BASE}/health",)
+_OBJECTS: Final = "/objects"
+
+
+class Api:
+    """The routes, bound to one service."""
+
+    def __init__(self, jobs: Jobs, engine: Engine, signer: Signer, stored: Path) -> None:
+        self._jobs = jobs
+        self._engine = engine
+        self._signer = signer
+        self._stored = stored
+        self.last_request = time.monotonic()
+
+    def app(self) -> ASGIApp:
+        routes = [
+            Route(f"{BASE}/health", self.health),
+            Route(f"{BASE}/jobs", self.create_job, methods=["POST"]),
+            Route(f"{BASE}/jobs", self.list_jobs),
+            Route(f"{BASE}/jobs", self.delete_jobs, methods=["DELETE"]),
+            Route(f"{BASE}/jobs/{{id:int}}", self.describe_job),
+            Route(f"{BASE}/jobs/{{id:int}}", self.delete_job, methods=["DELETE"]),
+            Route(f"{BASE}/jobs/{{id:int}}/{{stream:str}}", self.output),
+            Route(f"{BASE}/resources", self.resources),
+            Route(f"{_OBJECTS}/{{path:path}}", self.stored_object),
+        ]
+        handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+            Refusal: _refused,
+            InvalidStatus: _invalid_status,
+            HTTPException: _http_error,
+            sqlite3.Error: _storage_error,
+        }
+        return self._guarded(Starlette(routes=routes, exception_handlers=handlers))
+
+    async def health(self, _: Request) -> Response:
+        return Response(status_code=204)
+
+    async def create_job(self, request: Request) -> Response:
+        description = await _json_body(request)
+        if violations := _refusing(check_job(description, reserved_label_allowed=True)):
+            raise Refusal(400, violations[0].message)
+        job = await self._jobs.create(description)
+        return self._answer({"id": job}, status=201)
+
+    async def list_jobs(self, request: Request) -> Response:
+        query = Query.parse(request.query_params)
+        rows = await self._jobs.find(query)
+        if query.since is not None:
+            return self._answer(self._feed(rows))
+        return self._answer(self._detailed(rows) if query.detail else [entry(row) for row in rows])
+
+    async def describe_job(self, request: Request) -> Response:
+        rows = await self._jobs.find(Query(ids=(request.path_params["id"],)))
+        return self._answer(self._detailed(rows))
+
+    async def delete_job(self, request: Request) -> Response:
+        return await self._delete([request.path_params["id"]])
+
+    async def delete_jobs(self, request: Request) -> Response:
+        ids = Query.parse(request.query_params).ids
+        if ids is None:
+            raise Refusal(400, "a job id or list of job ids must be provided")
+        return await self._delete(ids)
+
+    async def output(self, request: Request) -> Response:
+        stream = request.path_params["stream"]
+        if stream not in {"stdout", "stderr"}:
+            raise HTTPException(404)
+        numbers = {name: request.query_params.get(name, "0") for name in ("node", "offset")}
+        for name, text in numbers.items():
+            if not text.isdecimal():
+                raise Refusal(400, f"{name} must be a whole number of at least 0")
+        job = request.path_params["id"]
+        body = self._jobs.read_output(job, stream, int(numbers["node"]), int(numbers["offset"]))
+        return Response(body, media_type="text/html; charset=utf-8")
+
+    async def resources(self, _: Request) -> Response:
+        shown = [{"cpus": part.cpus, "memory": part.memory} for part in self._engine.capacity()]
+        return self._answer({"existing": [{"capacity": shown[0], "free": shown[1], "site": "local"}]})
+
+    async def stored_object(self, request: Request) -> Response:
+        """A file behind a presigned URL; the signature takes the place of a token."""
+        if not self._signer.accepts_path(request.url.path, dict(request.query_params), "GET"):
+            return Response("the URL is not valid, or not any more\n", status_code=403)
+        file = self._stored / request.path_params["path"]
+        if not file.is_file():
+            return Response("there is no such object\n", status_code=404)
+        return FileResponse(file, media_type="binary/octet-stream")
+
+    async def _delete(self, ids: Sequence[int]) -> Response:
+        if not await self._jobs.delete(ids):
+            raise Refusal(400, "No such job(s)")
+        return self._answer({})
+
+    def _feed(self, rows: list[sqlite3.Row]) -> list[dict[str, Any]]:
+        """Changed jobs; those that ended with all that a waiter wants to know of them."""
+        labels = self._jobs.labels([row["id"] for row in rows])
+        return [
+            entry(row)
+            if row["status"] in {"idle", "running"}
+            else detailed_entry(row, labels.get(row["id"], {}), self._presign)
+            for row in rows
+        ]
+
+    def _detailed(self, rows: list[sqlite3.Row]) -> list[dict[str, Any]]:
+        ids = [row["id"] for row in rows]
+        labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
+        shown = [detailed_entry(row, labels.get(row["id"], {}), self._presign) for row in rows]
+        return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
+
+    def _presign(self, path: str) -> str:
+        route = f"{_OBJECTS}/{Path(path).relative_to(self._stored)}"
+        query = self._signer.sign_path(route, int(time.time()) + OUTPUT_URL_S, "GET")
+        return f"{self._jobs.url.removesuffix(BASE)}{route}?{query}"
+
+    def _answer(self, value: object, status: int = 200) -> Response:
+        headers = {"Prominence-Features": FEATURES, "Prominence-Revision": str(self._jobs.revision)}
+        body = json.dumps(value, separators=(",", ":")) + "\n"
+        return Response(body, status, headers, media_type="application/json")
+
+    def _guarded(self, app: ASGIApp) -> ASGIApp:
+        """Only for callers on this machine with a token, and not for web pages they look at."""
+
+        async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                self.last_request = time.monotonic()
+                headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+                if (refusal := self._refuses(scope["path"], headers)) is not None:
+                    await _error(refusal.status, refusal.reason)(scope, receive, send)
+                    return
+            await app(scope, receive, send)
+
+        return guarded
+
+    def _refuses(self, path: str, headers: dict[bytes, str]) -> Refusal | None:
+        host = urlsplit(f"//{headers.get(b'host', '')}").hostname
+        if host not in _LOOPBACK_NAMES or b"origin" in headers:
+            return Refusal(403, "only programs on this machine may use the local service")
+        if path in _OPEN_PATHS or path.startswith(f"{_OBJECTS}/"):
+            return None
+        _, _, token = headers.get(b"authorization", "").partition(" ")
+        if not self._signer.accepts(token):
+            return Refusal(401, "Authentication failure")
+        return None
+
+
+def _refusing(violations: Sequence[Any]) -> list[Any]:
+    return [violation for violation in violations if violation.kind == "invalid"]
+
+
+async def _json_body(request: Request) -> Any:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise Refusal(413, f"the request is larger than {BODY_LIMIT} bytes")
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise Refusal(400, f"the request is not JSON: {error}") from error
+
+
+def _error(status: int, reason: str) -> Response:
+    return Response(json.dumps({"error": reason}) + "\n", status, media_type="application/json")
+
+
+async def _refused(_: Request, error: Refusal) -> Response:
+    return _error(error.status, error.reason)
+
+
+async def _invalid_status(_: Request, __: InvalidStatus) -> Response:
+    return _error(200, "invalid status specified")
+
+
+async def _http_error(_: Request, error: HTTPException) -> Response:
+    page = f"<!doctype html>\n<title>{error.status_code} {error.detail}</title>\n<h1>{error.detail}</h1>\n"
+    return Response(page, error.status_code, error.headers, media_type="text/html")
+
+
+async def _storage_error(_: Request, error: sqlite3.Error) -> Response:
+    return _error(503, f"the state directory cannot be written: {error}")

@@ -1,0 +1,108 @@
+"""The embedded service as its clients see it: find it, start it, end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from prominence.exceptions import LocalServiceError
+from prominence.local.__main__ import READY
+from prominence.local.directory import Endpoint, StateDirectory
+
+if TYPE_CHECKING:
+    from prominence.settings import LocalSettings
+
+_START_TIME_S: Final = 30.0
+_STOP_TIME_S: Final = 30.0
+_LOOK_S: Final = 0.02
+_LOG_TAIL_BYTES: Final = 2000
+_PASSED_ON: Final = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "TZ")
+
+
+def running(settings: LocalSettings) -> Endpoint | None:
+    """The service that runs now, if one does; starts nothing and makes no directory."""
+    state = StateDirectory(settings.directory)
+    return state.endpoint() if settings.directory.is_dir() else None
+
+
+def ensure(settings: LocalSettings) -> Endpoint:
+    """The running service, started if need be; however many clients ask at once, one is started."""
+    if os.name != "posix":
+        raise LocalServiceError(
+            "the embedded service needs Linux or macOS: set PROMINENCE_URL and PROMINENCE_TOKEN"
+        )
+    state = StateDirectory(settings.directory)
+    state.open()
+    if (found := state.endpoint()) is not None:
+        return found
+    with state.starting():
+        if (found := state.endpoint()) is None:
+            _start(settings, state)
+            found = state.endpoint()
+    if found is None:
+        raise LocalServiceError(f"the local service ended right after its start; see {state.log}")
+    return found
+
+
+def stop(settings: LocalSettings) -> bool:
+    """End the service, and wait for its end; its jobs go on. False when none was running."""
+    endpoint = running(settings)
+    if endpoint is None:
+        return False
+    state = StateDirectory(settings.directory)
+    os.kill(endpoint.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIME_S
+    while state.is_served():
+        if time.monotonic() > deadline:
+            raise LocalServiceError(
+                f"the local service (process {endpoint.pid}) did not end in {_STOP_TIME_S:.0f} s"
+            )
+        time.sleep(_LOOK_S)
+    return True
+
+
+def _start(settings: LocalSettings, state: StateDirectory) -> None:
+    reader, writer = os.pipe()
+    options = [f"--ready-fd={writer}", "--detach"]
+    options += [f"--cpus={settings.cpus}"] if settings.cpus else []
+    options += [f"--memory={settings.memory}"] if settings.memory else []
+    try:
+        with state.log.open("ab") as log:
+            subprocess.run(
+                [sys.executable, "-P", "-m", "prominence.local", str(settings.directory), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                pass_fds=[writer],
+                check=False,
+            )
+    except OSError as error:
+        os.close(reader)
+        raise LocalServiceError(f"the local service cannot be started: {error}") from error
+    finally:
+        os.close(writer)
+    answer = _read_line(reader)
+    if answer != READY:
+        raise LocalServiceError(f"the local service did not start: {answer or _last_words(state)}")
+
+
+def _read_line(descriptor: int) -> str:
+    """What the new service says, or "" when it ended without a word."""
+    import select
+
+    with os.fdopen(descriptor, "rb") as pipe:
+        if not select.select([pipe], [], [], _START_TIME_S)[0]:
+            raise LocalServiceError(f"the local service did not answer in {_START_TIME_S:.0f} s")
+        return pipe.readline().decode().strip()
+
+
+def _last_words(state: StateDirectory) -> str:
+    with state.log.open("rb") as log:
+        log.seek(max(0, state.log.stat().st_size - _LOG_TAIL_BYTES))
+        return log.read().decode(errors="replace").strip()

@@ -1,0 +1,253 @@
+"""The life of jobs in the service: accepted, run by the engine, tried again, ended, listed.
+
+The database is the truth; what an answer says was committed before it is sent. An engine only ever sees
+attempts whose job is in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.description.rules import SUBMISSION_LABEL
+from prominence.local.engine import Attempt, AttemptId, Change, Engine, Outcome, Stream
+from prominence.local.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prominence.local.listing import Query
+    from prominence.local.store import Store
+    from prominence.local.tokens import Signer
+
+log = logging.getLogger(__name__)
+
+ACTIVE: Final = ("idle", "running")
+DELETED_REASON: Final = "Job deleted by user"
+_STATUS_OF: Final = {"finished": "completed", "failed": "failed", "killed": "killed", "lost": "failed"}
+_DEFAULT_WALLTIME_MIN: Final = 720
+_RECORD_AGAIN_S: Final = 1.0
+
+
+class Jobs:
+    def __init__(self, store: Store, engine: Engine, signer: Signer, url: str) -> None:
+        self._store = store
+        self._engine = engine
+        self._signer = signer
+        self.url = url
+        newest = store.read("select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as rev from jobs")[
+            0
+        ]
+        self._last_id: int = newest["id"]
+        self.revision: int = newest["rev"]
+        self._changed: asyncio.Future[None] | None = None
+
+    def has_unfinished(self) -> bool:
+        return bool(self._store.read("select 1 from jobs where status in ('idle', 'running') limit 1"))
+
+    async def recover(self) -> None:
+        """Hand every job that has not ended to the engine, which knows how far each one is."""
+        rows = self._active_rows()
+        await self._engine.recover([self._attempt(row) for row in rows])
+
+    async def follow_engine(self) -> None:
+        """Record what the engine reports, for as long as the service lives."""
+        seen = 0
+        while True:
+            changes = await self._engine.changes(seen)
+            try:
+                again = [attempt for change in changes if (attempt := self._record(change)) is not None]
+                await self._store.committed()
+            except sqlite3.Error:
+                log.exception("cannot record %d changes; trying again", len(changes))
+                await asyncio.sleep(_RECORD_AGAIN_S)  # the engine keeps what was not acknowledged
+                continue
+            self._wake()
+            seen = changes[-1].sequence
+            await self._submit_if_idle(again)
+
+    async def create(self, description: dict[str, Any]) -> int:
+        """Accept a validated job; the same submission label again gives the same id."""
+        if (reason := self._engine.refuses(description)) is not None:
+            raise Refusal(400, reason)
+        labels: dict[str, str] = description.get("labels") or {}
+        tag = labels.get(SUBMISSION_LABEL)
+        if tag is not None:
+            known = self._store.read("select id from jobs where submission = ?", (tag,))
+            if known:
+                await self._store.committed()
+                return int(known[0]["id"])
+        row_id = self._insert(description, labels, tag)
+        await self._store.committed()
+        self._wake()
+        await self._submit_if_idle([self._attempt(self._rows_by_id([row_id])[0])])
+        return row_id
+
+    async def delete(self, ids: Iterable[int]) -> bool:
+        """End jobs; False when none of them is active."""
+        rows = [row for row in self._rows_by_id(ids) if row["status"] in ACTIVE]
+        for row in rows:
+            ended = int(time.time()) if row["status"] == "idle" else None
+            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=ended)
+        await self._store.committed()
+        self._wake()
+        await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in rows])
+        return bool(rows)
+
+    async def find(self, query: Query) -> list[sqlite3.Row]:
+        """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
+        deadline = time.monotonic() + query.wait
+        while True:
+            rows = self._store.read(*query.sql())
+            await self._store.committed()
+            left = deadline - time.monotonic()
+            if rows or query.since is None or query.since > self.revision or left <= 0:
+                return rows
+            await self._next_change(left)
+
+    def inputs(self, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+        marks = ",".join("?" * len(ids))
+        rows = self._store.read(f"select job, inputs from inputs where job in ({marks})", ids)  # noqa: S608
+        return {row["job"]: json.loads(row["inputs"]) for row in rows}
+
+    def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+        marks = ",".join("?" * len(ids))
+        found: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        for row in self._store.read(f"select * from labels where job in ({marks})", ids):  # noqa: S608
+            found[row["job"]][row["name"]] = row["value"]
+        return found
+
+    def read_output(self, job: int, stream: Stream, node: int, offset: int) -> bytes:
+        """What a job has written so far; nothing yet is no error, an unknown job is."""
+        rows = self._rows_by_id([job])
+        if not rows:
+            raise Refusal(400, "Job does not exist")
+        attempt = AttemptId(job, rows[0]["attempt"])
+        found = self._engine.read_output(attempt, stream, node, offset)
+        if found is None and node:
+            found = self._engine.read_output(attempt, stream, 0, offset)  # as the real service does
+        return found or b""
+
+    def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> int:
+        self._last_id += 1
+        job = self._last_id
+        inputs = description.pop("inputs", None)
+        self._store.write(
+            "insert into jobs (id, name, status, description, submission, created, revision)"
+            " values (?, ?, 'idle', ?, ?, ?, ?)",
+            (
+                job,
+                description.get("name", ""),
+                json.dumps(description),
+                tag,
+                int(time.time()),
+                self._next_revision(),
+            ),
+            survive_power_loss=True,
+        )
+        for name, value in labels.items():
+            self._store.write("insert into labels values (?, ?, ?)", (job, name, value))
+        if inputs:
+            self._store.write("insert into inputs values (?, ?)", (job, json.dumps(inputs)))
+        return job
+
+    def _record(self, change: Change) -> Attempt | None:
+        """Write down a change of the engine's; returns an attempt when the job is to be tried again."""
+        row = self._rows_by_id([change.attempt.job])[0]
+        if row["attempt"] != change.attempt.number:
+            return None
+        if change.outcome is None:
+            if row["status"] == "idle":
+                self._update(row["id"], status="running", started=int(change.time))
+            return None
+        if row["status"] not in ACTIVE:  # deleted before: only the end was missing
+            if row["ended"] is None:
+                self._update(row["id"], ended=int(change.time))
+            return None
+        return self._record_end(row, change.outcome)
+
+    def _record_end(self, row: sqlite3.Row, outcome: Outcome) -> Attempt | None:
+        job = row["id"]
+        description = json.loads(row["description"])
+        policies = description.get("policies") or {}
+        tried = row["attempt"]
+        execution = {**outcome.execution, **({"retries": tried - 1} if tried > 1 else {})}
+        times = {"ended": int(outcome.ended)}
+        if outcome.started is not None:
+            times["started"] = int(outcome.started)
+        if _is_failure(outcome) and tried <= policies.get("maximumRetries", 0):
+            log.info("job %d: attempt %d ended (%s), trying again", job, tried, outcome.reason or "exit code")
+            self._update(job, status="idle", execution=json.dumps(execution), attempt=tried + 1, **times)
+            return self._attempt(self._rows_by_id([job])[0])
+        outputs = {
+            "files": [(each.name, each.path, each.size) for each in outcome.output_files],
+            "dirs": [(each.name, each.path, each.size) for each in outcome.output_dirs],
+        }
+        self._update(
+            job,
+            status=_STATUS_OF.get(outcome.status, "failed"),
+            reason=outcome.reason,
+            execution=json.dumps(execution),
+            outputs=json.dumps(outputs),
+            **times,
+        )
+        return None
+
+    async def _submit_if_idle(self, attempts: Sequence[Attempt]) -> None:
+        """Give attempts to the engine, but for those whose job was deleted meanwhile."""
+        rows = self._rows_by_id(attempt.id.job for attempt in attempts)
+        idle = {row["id"] for row in rows if row["status"] == "idle"}
+        await self._engine.submit([attempt for attempt in attempts if attempt.id.job in idle])
+
+    def _attempt(self, row: sqlite3.Row) -> Attempt:
+        description = json.loads(row["description"])
+        job = row["id"]
+        if inputs := self.inputs([job]).get(job):
+            description["inputs"] = inputs
+        walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
+        environment = {
+            "PROMINENCE_JOB_ID": str(job),
+            "PROMINENCE_URL": self.url,
+            "PROMINENCE_TOKEN": self._signer.job_token(job, walltime_s),
+        }
+        priority = (description.get("policies") or {}).get("priority", 0)
+        return Attempt(AttemptId(job, row["attempt"]), description, environment, priority)
+
+    def _update(self, job: int, **columns: Any) -> None:
+        columns["revision"] = self._next_revision()
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        self._store.write(f"update jobs set {changes} where id = ?", (*columns.values(), job))  # noqa: S608
+
+    def _rows_by_id(self, ids: Iterable[int]) -> list[sqlite3.Row]:
+        wanted = list(ids)
+        marks = ",".join("?" * len(wanted))
+        return self._store.read(f"select * from jobs where id in ({marks})", wanted)  # noqa: S608
+
+    def _active_rows(self) -> list[sqlite3.Row]:
+        return self._store.read("select * from jobs where status in ('idle', 'running') order by id")
+
+    def _next_revision(self) -> int:
+        self.revision += 1
+        return self.revision
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    async def _next_change(self, timeout_s: float) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._changed], timeout=timeout_s)
+
+
+def _is_failure(outcome: Outcome) -> bool:
+    """What ``maximumRetries`` is for: anything but success or somebody's wish to end the job."""
+    if outcome.status == "finished":
+        return any(task["exitCode"] != 0 for task in outcome.execution.get("tasks", []))
+    return outcome.status in {"failed", "lost"}

@@ -1,0 +1,158 @@
+"""What a listing of jobs asks for, and the JSON that answers it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.local.errors import Refusal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+
+LONGEST_WAIT_S: Final = 30.0
+_STATUSES: Final = ("idle", "running")
+_ALWAYS_SHOWN: Final = ("tasks", "parameters")
+_SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
+
+
+class InvalidStatus(Exception):
+    """The one refusal that the service answers with status 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters of ``GET /jobs``, read and checked.
+
+    ``since`` and ``wait`` are this service's own: jobs that changed after a revision (one comes with
+    every answer), waited for up to so many seconds; ended ones come with their detail.
+    """
+
+    ids: tuple[int, ...] | None = None
+    everything: bool = False
+    completed: bool = False
+    limit: int = 1
+    label: tuple[str, str] | None = None
+    name: str | None = None
+    status: str | None = None
+    detail: bool = False
+    since: int | None = None
+    wait: float = 0.0
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Query:
+        status = parameters.get("status")
+        if status is not None and status not in _STATUSES:
+            raise InvalidStatus
+        ids = parameters.get("id")
+        since = parameters.get("since")
+        return cls(
+            ids=None if ids is None else tuple(_whole("id", each) for each in ids.split(",")),
+            everything="all" in parameters,
+            completed=parameters.get("completed") == "true",
+            limit=_whole("num", parameters.get("num", "1"), lowest=-1),
+            label=_label(parameters.get("constraint")),
+            name=parameters.get("name"),
+            status=status,
+            detail="detail" in parameters,
+            since=None if since is None else _whole("since", since),
+            wait=_wait(parameters.get("wait", "0")),
+        )
+
+    def sql(self) -> tuple[str, list[Any]]:
+        conditions: list[str] = []
+        values: list[Any] = []
+        if self.ids is not None:
+            conditions.append(f"id in ({','.join('?' * len(self.ids))})")
+            values += self.ids
+        if self.since is not None:
+            conditions.append("revision > ?")
+            values.append(self.since)
+        elif self.completed:
+            conditions.append("status not in ('idle', 'running')")
+        elif self.ids is None and not self.everything:
+            conditions.append("status in ('idle', 'running')")
+        for column in ("name", "status"):
+            if (wanted := getattr(self, column)) is not None:
+                conditions.append(f"{column} = ?")
+                values.append(wanted)
+        if self.label is not None:
+            conditions.append("id in (select job from labels where name = ? and value = ?)")
+            values += self.label
+        sql = f"select * from jobs where {' and '.join(conditions) or 'true'}"  # noqa: S608 - values are bound
+        if self.completed and self.ids is None and self.limit > 0:
+            return f"{sql} order by ended desc, id desc limit ?", [*values, self.limit]
+        return f"{sql} order by id", values
+
+
+def entry(row: sqlite3.Row) -> dict[str, Any]:
+    """A job as a listing shows it without detail."""
+    description = json.loads(row["description"])
+    times = {"createTime": row["created"], "startTime": row["started"], "endTime": row["ended"]}
+    shown: dict[str, Any] = {
+        "id": row["id"],
+        "name": row["name"],
+        "status": row["status"],
+        "events": {name: value for name, value in times.items() if value is not None},
+    }
+    if row["reason"]:
+        shown["statusReason"] = row["reason"]
+    return shown | {key: description[key] for key in _ALWAYS_SHOWN if key in description}
+
+
+def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Callable[[str], str]) -> dict[str, Any]:
+    """A job with all that is known of it but its inputs; ``presign`` makes a URL of an output's path."""
+    description = json.loads(row["description"])
+    shown = entry(row)
+    shown |= {key: description[key] for key in _SHOWN_IN_DETAIL if description.get(key)}
+    shown["execution"] = {"runtimeVersion": {}, **json.loads(row["execution"])}
+    if labels:
+        shown["labels"] = labels
+    if "storage" in description:
+        shown["storage"] = _masked(description["storage"])
+    outputs = json.loads(row["outputs"])
+    for field, kind in (("outputFiles", "files"), ("outputDirs", "dirs")):
+        if names := description.get(field):
+            stored = {name: (path, size) for name, path, size in outputs.get(kind, [])}
+            shown[field] = [_output(name, stored.get(name), presign) for name in names]
+    return shown
+
+
+def _output(name: str, stored: tuple[str, int] | None, presign: Callable[[str], str]) -> dict[str, Any]:
+    if stored is None:
+        return {"name": name, "url": ""}
+    path, size = stored
+    return {"name": name, "url": presign(path), "size": size}
+
+
+def _masked(value: Any) -> Any:
+    return {key: _masked(each) for key, each in value.items()} if isinstance(value, dict) else "***"
+
+
+def _whole(name: str, text: str, lowest: int = 0) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = lowest - 1
+    if not lowest <= number < 2**63:
+        raise Refusal(400, f"{name} must be a whole number of at least {lowest}")
+    return number
+
+
+def _wait(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise Refusal(400, "wait must be a number of seconds") from None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def _label(constraint: str | None) -> tuple[str, str] | None:
+    if constraint is None:
+        return None
+    name, separator, value = constraint.partition("=")
+    if not separator or "=" in value:
+        raise Refusal(400, "Invalid constraint")
+    return name, value

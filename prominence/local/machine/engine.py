@@ -1,0 +1,362 @@
+"""The engine's side that lives in the service: queueing, starting, watching and ending attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.local.engine import (
+    Attempt,
+    AttemptId,
+    Capacity,
+    Change,
+    Outcome,
+    Output,
+    Stream,
+)
+from prominence.local.machine import processes
+from prominence.local.machine.files import AttemptFiles, read_json, write_json
+from prominence.local.machine.hardware import boot_id, cpu_description
+from prominence.local.machine.queue import Needs, Queue
+from prominence.local.machine.supervisor import ATTEMPT_VARIABLE
+from prominence.local.machine.watch import ProcessWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+log = logging.getLogger(__name__)
+
+EVICTED: Final = "Job was evicted"
+NO_RESOURCES: Final = "No matching resources"
+_KILL_GRACE_S: Final = 10.0
+_LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
+_CLAIM_TIME_S: Final = 30.0  # a forked supervisor that has not claimed by then is gone
+
+
+@dataclass
+class _Running:
+    attempt: Attempt
+    needs: Needs
+    asked: float
+    pid: int | None = None
+    watch: ProcessWatch | None = None
+
+
+class Machine:
+    """Runs attempts on this machine, each under a supervisor process of its own.
+
+    ``minute`` is the length of a walltime minute in seconds; tests shorten it.
+    """
+
+    def __init__(self, root: Path, capacity: Capacity, minute: float = 60.0) -> None:
+        self._root = root
+        self._queue = Queue(capacity)
+        self._minute = minute
+        self._running: dict[AttemptId, _Running] = {}
+        self._changes: deque[Change] = deque()
+        self._sequence = itertools.count(1)
+        self._changed = asyncio.Event()
+        self._launcher: _Launcher | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._hardware = cpu_description()
+
+    async def open(self) -> None:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+        self._looking = asyncio.create_task(self._look_from_time_to_time())
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+        for running in self._running.values():
+            if running.watch is not None:
+                running.watch.close()
+        if self._launcher is not None:
+            await self._launcher.close()
+
+    def refuses(self, description: dict[str, Any]) -> str | None:
+        if description["resources"].get("nodes", 1) != 1:
+            return "jobs of several nodes are not run by the local service"
+        if description.get("artifacts"):
+            return "artifacts are not fetched by the local service"
+        for task in description["tasks"]:
+            if task.get("type", "basic") != "basic":
+                return f"tasks of type {task['type']} are not run by the local service"
+            if not task.get("cmd"):
+                return "a task needs a cmd where no container runs (there is no entry point)"
+        return None
+
+    async def submit(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            needs = Needs.of(attempt.description["resources"], self._queue.capacity)
+            if self._queue.fits_at_all(needs):
+                self._queue.add(attempt)
+            else:
+                self._report(attempt.id, Outcome("failed", time.time(), reason=NO_RESOURCES))
+        self._start_what_fits()
+
+    async def cancel(self, attempts: Iterable[AttemptId]) -> None:
+        for attempt in attempts:
+            if self._queue.discard(attempt):
+                self._report(attempt, Outcome("cancelled", time.time()))
+            elif attempt in self._running:
+                files = self.files(attempt)
+                with contextlib.suppress(FileNotFoundError):
+                    files.cancel.touch(mode=0o600)
+                claim = files.claimed_by()
+                if claim is not None and files.is_supervised():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(claim.pid, signal.SIGTERM)
+
+    async def recover(self, attempts: Iterable[Attempt]) -> None:
+        """Adopt what runs, finish what ended unseen, evict what was lost, queue what never started."""
+        queued: list[Attempt] = []
+        for attempt in attempts:
+            files = self.files(attempt.id)
+            described = files.read_description()
+            if described is None or (files.claimed_by() is None and described["boot_id"] == boot_id()):
+                queued.append(attempt)
+                continue
+            needs = Needs.of(attempt.description["resources"], self._queue.capacity)
+            self._queue.occupy(needs)
+            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
+            claim = files.claimed_by()
+            if claim is not None and files.is_supervised():
+                log.info("attempt %s goes on under process %d", attempt.id, claim.pid)
+                self._report_start(attempt.id, claim.time)
+                self._watch(attempt.id, claim.pid)
+            else:
+                self._ended(attempt.id)
+        await self.submit(queued)
+
+    async def changes(self, since: int) -> list[Change]:
+        while self._changes and self._changes[0].sequence <= since:
+            self._changes.popleft()
+        while not self._changes:
+            self._changed.clear()
+            await self._changed.wait()
+        return list(self._changes)
+
+    def read_output(self, attempt: AttemptId, stream: Stream, node: int, offset: int) -> bytes | None:
+        try:
+            with self.files(attempt).stream(stream, node).open("rb") as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def capacity(self) -> tuple[Capacity, Capacity]:
+        return self._queue.capacity, self._queue.free
+
+    def files(self, attempt: AttemptId) -> AttemptFiles:
+        return AttemptFiles(self._root / str(attempt))
+
+    def _start_what_fits(self) -> None:
+        while (taken := self._queue.take_next()) is not None:
+            attempt, needs = taken
+            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
+            files = self.files(attempt.id)
+            try:
+                files.create(self._instructions(attempt, needs))
+                self._require_launcher().ask_for(files.root)
+            except OSError as error:
+                log.exception("attempt %s cannot be started", attempt.id)
+                reason = f"Unable to execute task(s): {error.strerror}"
+                self._finish(attempt.id, Outcome("failed", time.time(), reason=reason))
+
+    def _instructions(self, attempt: Attempt, needs: Needs) -> dict[str, Any]:
+        resources = attempt.description["resources"]
+        provisioned = {
+            "cpus": needs.cpus,
+            "memory": needs.memory,
+            "disk": resources.get("disk", 10),
+            "nodes": resources.get("nodes", 1),
+        }
+        environment = {
+            **attempt.environment,
+            "PROMINENCE_CPUS": str(needs.cpus),
+            "PROMINENCE_MEMORY": f"{needs.memory:g}",
+            "PROMINENCE_NODES": str(provisioned["nodes"]),
+            "PROMINENCE_NODE_NUM": "0",
+        }
+        return {
+            "boot_id": boot_id(),
+            "job": attempt.description,
+            "environment": environment,
+            "walltime_s": resources.get("walltime", 720) * self._minute,
+            "kill_grace_s": _KILL_GRACE_S,
+            "execution": {
+                "site": "local",
+                "provisionedResources": provisioned,
+                "cpu": self._hardware,
+                "runtimeVersion": {"host": os.uname().release},
+            },
+        }
+
+    def _require_launcher(self) -> _Launcher:
+        if self._launcher is None:
+            raise RuntimeError("the engine is not open")
+        return self._launcher
+
+    def _launched(self, root: Path, pid: int | None, error: str) -> None:
+        attempt = _attempt_of(root)
+        running = self._running.get(attempt)
+        if running is None:
+            return
+        if pid is None:
+            log.error("attempt %s cannot be started: %s", attempt, error)
+            reason = f"Unable to execute task(s): {error}"
+            self._finish(attempt, Outcome("failed", time.time(), reason=reason))
+            return
+        self._report_start(attempt, time.time())
+        self._watch(attempt, pid)
+
+    def _launcher_lost(self) -> None:
+        """Every attempt that was asked for but not claimed is asked for again; a claim is given once."""
+        log.error("the launcher process ended; starting another")
+        self._launcher = None
+        asyncio.get_running_loop().create_task(self._replace_launcher())
+
+    async def _replace_launcher(self) -> None:
+        self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+        for attempt, running in list(self._running.items()):
+            if running.pid is None:
+                self._launcher.ask_for(self.files(attempt).root)
+
+    def _watch(self, attempt: AttemptId, pid: int) -> None:
+        running = self._running[attempt]
+        running.pid = pid
+        running.watch = ProcessWatch(pid, lambda: self._ended(attempt))
+
+    async def _look_from_time_to_time(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+            for attempt, running in list(self._running.items()):
+                if running.pid is None or self.files(attempt).is_supervised():
+                    continue
+                unclaimed = self.files(attempt).claimed_by() is None
+                if unclaimed and time.monotonic() - running.asked < _CLAIM_TIME_S:
+                    continue
+                self._ended(attempt)
+
+    def _ended(self, attempt: AttemptId) -> None:
+        """A process that was watched is gone: the outcome is on disk, or the attempt was lost."""
+        running = self._running.get(attempt)
+        if running is None:
+            return
+        outcome = _read_outcome(self.files(attempt)) or self._lost(attempt)
+        if outcome is not None:
+            self._finish(attempt, outcome)
+
+    def _lost(self, attempt: AttemptId) -> Outcome | None:
+        """The outcome of an attempt whose supervisor is gone; None when another one has it after all.
+
+        What a lost supervisor left behind is ended, so that a new attempt does not run beside it.
+        """
+        files = self.files(attempt)
+        claim = files.claimed_by()
+        if claim is None and files.claim_for_nobody():
+            claim = files.claimed_by()  # from now on no supervisor that comes late can start it
+        if files.is_supervised():
+            if (claim := files.claimed_by()) is not None:
+                self._watch(attempt, claim.pid)
+            return None
+        if (outcome := _read_outcome(files)) is not None:
+            return outcome
+        ended = processes.end_marked(ATTEMPT_VARIABLE, str(files.root))
+        log.warning("attempt %s was lost; ended %d of its processes", attempt, ended)
+        lost = Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
+        with contextlib.suppress(OSError):
+            write_json(files.outcome, asdict(lost))
+        return lost
+
+    def _finish(self, attempt: AttemptId, outcome: Outcome) -> None:
+        running = self._running.pop(attempt)
+        if running.watch is not None:
+            running.watch.close()
+        self._queue.release(running.needs)
+        self._report(attempt, outcome)
+        self._start_what_fits()
+
+    def _report_start(self, attempt: AttemptId, started: float) -> None:
+        self._append(Change(next(self._sequence), attempt, started))
+
+    def _report(self, attempt: AttemptId, outcome: Outcome) -> None:
+        self._append(Change(next(self._sequence), attempt, outcome.ended, outcome))
+
+    def _append(self, change: Change) -> None:
+        self._changes.append(change)
+        self._changed.set()
+
+
+class _Launcher:
+    """The service's end of the launcher process."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        writer: asyncio.StreamWriter,
+        reading: asyncio.Task[None],
+    ) -> None:
+        self._process = process
+        self._writer = writer
+        self._reading = reading
+
+    @classmethod
+    async def start(cls, launched: Any, lost: Any) -> _Launcher:
+        ours, theirs = socket.socketpair()
+        module = "prominence.local.machine.launcher"
+        process = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as the program is started
+            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+
+        async def read() -> None:
+            while line := await reader.readline():
+                answer = json.loads(line)
+                launched(Path(answer["root"]), answer.get("pid"), answer.get("error", ""))
+            lost()
+
+        return cls(process, writer, asyncio.create_task(read()))
+
+    def ask_for(self, root: Path) -> None:
+        self._writer.write(json.dumps({"root": str(root)}).encode() + b"\n")
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+        await asyncio.to_thread(self._process.wait)
+
+
+def _read_outcome(files: AttemptFiles) -> Outcome | None:
+    found = read_json(files.outcome)
+    if found is None:
+        return None
+    for key in ("output_files", "output_dirs"):
+        found[key] = tuple(Output(**each) for each in found.get(key, ()))
+    return Outcome(**found)
+
+
+def _attempt_of(root: Path) -> AttemptId:
+    job, number = root.name.split("-")
+    return AttemptId(int(job), int(number))

@@ -1,0 +1,129 @@
+"""The directory of one job attempt, which the engine and the supervisor share.
+
+::
+
+    attempt.json   what is to be run, and the boot it was meant for; written before a supervisor is asked for
+    lock           locked by the supervisor for its whole life; names its process once claimed
+    cancel         there when the attempt is to be ended
+    outcome.json   written last, by rename
+    stdout.0 ...   output of the tasks, one file per node
+    scratch/ tmp/  what the tasks see as their home and /tmp; removed at the end
+    outputs/       files and archives that were staged out
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOCK_RETRY_S: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The supervisor that took an attempt: its process, and when it took it (Unix epoch)."""
+
+    pid: int
+    time: float
+
+
+class AttemptFiles:
+    """Paths and small files of one attempt; creating the object touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.description = root / "attempt.json"
+        self.lock = root / "lock"
+        self.cancel = root / "cancel"
+        self.outcome = root / "outcome.json"
+        self.log = root / "supervisor.log"
+        self.scratch = root / "scratch"
+        self.tmp = root / "tmp"
+        self.outputs = root / "outputs"
+
+    def stream(self, name: str, node: int) -> Path:
+        return self.root / f"{name}.{node}"
+
+    def create(self, description: dict[str, Any]) -> None:
+        """Make the directory and say in it what is to be run; doing it again changes nothing."""
+        for directory in (self.root, self.scratch, self.tmp, self.outputs):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.lock.touch(mode=0o600)
+        write_json(self.description, description)
+
+    def read_description(self) -> dict[str, Any] | None:
+        return read_json(self.description)
+
+    def claim(self, claim: Claim) -> int | None:
+        """Become the one supervisor of this attempt, ever.
+
+        Returns the descriptor that holds the lock until the process ends, or None when another process
+        has claimed the attempt before, whether it still lives or not.
+        """
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        while os.fstat(descriptor).st_size == 0:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOCK_RETRY_S)  # somebody is only looking, or about to write its claim
+            else:
+                break
+        if os.fstat(descriptor).st_size:
+            os.close(descriptor)
+            return None
+        os.write(descriptor, json.dumps(asdict(claim)).encode())
+        return descriptor
+
+    def claim_for_nobody(self) -> bool:
+        """Make sure that an unclaimed attempt can never be started; False when it was claimed before."""
+        try:
+            descriptor = self.claim(Claim(pid=0, time=time.time()))
+        except FileNotFoundError:
+            return True  # without its directory it cannot be started either
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+        return True
+
+    def claimed_by(self) -> Claim | None:
+        """The supervisor that claimed the attempt, alive or not."""
+        found = read_json(self.lock)
+        return Claim(**found) if found else None
+
+    def is_supervised(self) -> bool:
+        """True while a supervisor holds the lock."""
+        try:
+            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a file whole: a reader sees the old text or the new one, never a part."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
+    scratch.touch(mode=0o600)
+    scratch.write_text(json.dumps(value), encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no file or only the beginning of one."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

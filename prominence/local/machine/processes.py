@@ -1,0 +1,91 @@
+"""Everything about operating-system processes: descendants, ending them, recognising them later."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
+_REAP_INTERVAL_S: Final = 0.02
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parents end.
+
+    So a task that forks twice and calls setsid is still found. Linux only; elsewhere such processes
+    are recognised by their environment alone.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def descendants() -> list[psutil.Process]:
+    """All living processes below this one; those that ended but were not reaped are left out."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if _is_alive(process)]
+
+
+def tree_memory() -> int:
+    """Bytes of resident memory of all descendants together, as they are now."""
+    total = 0
+    for process in descendants():
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def end_descendants(grace: float, reap: Callable[[], bool]) -> None:
+    """TERM to every descendant, KILL after ``grace`` seconds, until none is left.
+
+    ``reap`` collects ended children and says whether any child is left: as orphans come to this
+    process, no child means no descendant. Descendants that appear meanwhile get the same.
+    """
+    deadline = time.monotonic() + grace
+    asked: set[int] = set()
+    while reap():
+        left = descendants()
+        if time.monotonic() >= deadline:
+            _signal(left, signal.SIGKILL)
+        else:
+            _signal([process for process in left if process.pid not in asked], signal.SIGTERM)
+            asked.update(process.pid for process in left)
+        time.sleep(_REAP_INTERVAL_S)
+
+
+def end_marked(variable: str, value: str) -> int:
+    """KILL every process of this user whose environment has ``variable=value``; returns how many."""
+    ended = 0
+    for process in psutil.process_iter():
+        try:
+            if process.uids().real == os.getuid() and process.environ().get(variable) == value:
+                process.kill()
+                ended += 1
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return ended
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,85 @@
+"""What goes into an attempt's scratch directory before its tasks run, and comes out of it afterwards."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import os
+import shutil
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.local.machine.host_runtime import CONTAINER_HOME
+
+if TYPE_CHECKING:
+    from prominence.local.machine.files import AttemptFiles
+
+MISSING_FILE: Final = "Stageout failed due to no such file or directory"
+MISSING_DIRECTORY: Final = "Stageout failed due to tarball creation failed"
+
+
+@dataclass(slots=True)
+class StagedOut:
+    """What was brought back; ``reason`` says in the service's words why something was not."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    dirs: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+
+
+def stage_in(description: dict[str, Any], files: AttemptFiles) -> None:
+    """Write the inputs, under their base names as the service does."""
+    for entry in description.get("inputs", []):
+        target = files.scratch / Path(entry["filename"]).name
+        target.write_bytes(base64.b64decode(entry["content"]))
+        target.chmod(0o775 if entry.get("executable") else 0o644)
+
+
+def stage_out(description: dict[str, Any], files: AttemptFiles) -> StagedOut:
+    """Bring every output that exists to ``outputs/``, also when others are missing."""
+    staged = StagedOut()
+    for name in description.get("outputDirs", []):
+        found = _inside(files.scratch, name)
+        if found is None or not found.is_dir():
+            staged.reason = MISSING_DIRECTORY
+            continue
+        archive = files.outputs / f"{Path(name).name}.tgz"
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(found, arcname=Path(name).name)
+        staged.dirs.append(_record(name, archive))
+    for name in description.get("outputFiles", []):
+        found = _inside(files.scratch, name)
+        if found is None or not found.is_file():
+            staged.reason = MISSING_FILE
+            continue
+        stored = files.outputs / Path(name).name
+        _keep(found, stored)
+        staged.files.append(_record(name, stored))
+    return staged
+
+
+def _inside(scratch: Path, name: str) -> Path | None:
+    """The path that an output's name (or pattern) means, if it exists and lies in the scratch directory."""
+    relative = name.removeprefix(f"{CONTAINER_HOME}/")
+    matches = sorted(glob.glob(relative, root_dir=scratch))  # noqa: PTH207 - takes any text, "/x" too
+    exact = scratch / relative
+    found = exact if exact.exists() else scratch / matches[0] if matches else None
+    if found is None:
+        return None
+    real = found.resolve()
+    return real if real.is_relative_to(scratch.resolve()) else None
+
+
+def _keep(found: Path, stored: Path) -> None:
+    """Link, or copy where links do not work; a name that stood there before is replaced."""
+    stored.unlink(missing_ok=True)
+    try:
+        os.link(found, stored)
+    except OSError:
+        shutil.copyfile(found, stored)
+
+
+def _record(name: str, stored: Path) -> dict[str, Any]:
+    return {"name": name, "path": str(stored), "size": stored.stat().st_size}

@@ -1,0 +1,167 @@
+"""The process of the embedded service, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from prominence.exceptions import LocalServiceError
+from prominence.local.app import BASE, Api
+from prominence.local.directory import Endpoint, StateDirectory
+from prominence.local.engine import Capacity
+from prominence.local.jobs import Jobs
+from prominence.local.machine.engine import Machine
+from prominence.local.machine.hardware import boot_id, machine_capacity
+from prominence.local.store import Store
+from prominence.local.tokens import Signer
+from prominence.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+log = logging.getLogger(__name__)
+
+_HOST: Final = "127.0.0.1"
+_IDLE_LOOK_S: Final = 5.0
+_KEEP_ALIVE_S: Final = 75
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How one service is to run: ``cpus`` and ``memory`` (GB) default to the machine's.
+
+    It ends after ``idle_minutes`` without a request or an unfinished job (0: never). ``minute`` is the
+    length of a walltime minute in seconds, for tests.
+    """
+
+    directory: Path
+    cpus: int | None = None
+    memory: float | None = None
+    idle_minutes: float = 10.0
+    minute: float = 60.0
+
+
+def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
+    """Run the service until a signal or idleness ends it; ``ready`` is called once it answers."""
+    state = StateDirectory(options.directory)
+    state.open()
+    with state.serving() as mine:
+        if not mine:
+            raise LocalServiceError(f"another service already runs in {options.directory}")
+        asyncio.run(_serve(options, state, ready))
+
+
+async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[], None]) -> None:
+    state.withdraw()  # an endpoint left by a service that was killed
+    listening = _listen(state.last_port())
+    port = listening.getsockname()[1]
+    state.keep_port(port)
+    url = f"http://{_HOST}:{port}{BASE}"
+    capacity = _capacity(options)
+    signer = Signer(state.secret())
+    store = Store(state.database)
+    engine = Machine(state.attempts, capacity, options.minute)
+    await engine.open()
+    jobs = Jobs(store, engine, signer, url)
+    await jobs.recover()
+    api = Api(jobs, engine, signer, state.attempts)
+    endpoint = Endpoint(
+        url, signer.user_token(), os.getpid(), boot_id(), __version__, capacity.cpus, capacity.memory
+    )
+
+    def started() -> None:
+        state.publish(endpoint)
+        log.info("version %s, process %d, %s, %s", __version__, os.getpid(), url, capacity)
+        ready()
+
+    server = _Server(api.app(), started)
+    background = [
+        asyncio.create_task(jobs.follow_engine()),
+        asyncio.create_task(_end_when_idle(server, api, jobs, options.idle_minutes * 60)),
+    ]
+    try:
+        await server.serve(sockets=[listening])
+    finally:
+        state.withdraw()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        await engine.close()
+        store.close()
+        log.info("ended")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, ended by our own signal handlers so that what comes after it is still done."""
+
+    def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._tell_started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        yield
+
+    def end(self) -> None:
+        self.should_exit = True
+
+
+async def _end_when_idle(server: _Server, api: Api, jobs: Jobs, idle_s: float) -> None:
+    while idle_s:
+        await asyncio.sleep(min(_IDLE_LOOK_S, idle_s))
+        if time.monotonic() - api.last_request >= idle_s and not jobs.has_unfinished():
+            log.info("idle for %.0f minutes", idle_s / 60)
+            server.end()
+            return
+
+
+def _capacity(options: ServeOptions) -> Capacity:
+    machine = machine_capacity()
+    return Capacity(options.cpus or machine.cpus, options.memory or machine.memory)
+
+
+def _listen(wanted_port: int) -> socket.socket:
+    """A listening socket on loopback; on the port that an earlier service had, where it is free.
+
+    Jobs that still run know the service by that port.
+    """
+    for port in (wanted_port, 0):
+        # asyncio turns Nagle's algorithm off only where the protocol is named: 40 ms an answer
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((_HOST, port))
+        except OSError:
+            listening.close()
+        else:
+            return listening
+    raise LocalServiceError(f"no port of {_HOST} can be used")

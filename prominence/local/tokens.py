@@ -1,0 +1,65 @@
+"""Tokens and presigned URLs of the embedded service, all signed with the secret in its state directory."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import hmac
+import time
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import jwt
+
+_ALGORITHM: Final = "HS256"
+_USER_TOKEN_S: Final = 365 * 86400
+_JOB_TOKEN_EXTRA_S: Final = 10 * 86400  # as the real service: ten days, and twice the walltime
+OUTPUT_URL_S: Final = 7 * 86400
+
+
+class Signer:
+    """Makes and checks tokens (JSON Web Tokens, HS256) and URLs that need no token."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = secret.encode()
+        self.claims = lru_cache(maxsize=1024)(self._claims)
+
+    def user_token(self) -> str:
+        return self._token(_USER_TOKEN_S)
+
+    def job_token(self, job: int, walltime_s: float) -> str:
+        return self._token(_JOB_TOKEN_EXTRA_S + 2 * walltime_s, job=job)
+
+    def accepts(self, token: str) -> bool:
+        claims = self.claims(token)
+        return claims is not None and float(claims["exp"]) > time.time()
+
+    def sign_path(self, path: str, expires: int, method: str) -> str:
+        """The query that lets anybody use ``path`` with ``method`` until ``expires`` (Unix epoch)."""
+        return urlencode({"Expires": expires, "Signature": self._signature(path, expires, method)})
+
+    def accepts_path(self, path: str, query: dict[str, str], method: str) -> bool:
+        expires = query.get("Expires", "")
+        if not expires.isdecimal() or int(expires) < time.time():
+            return False
+        expected = self._signature(path, int(expires), method)
+        return hmac.compare_digest(expected, query.get("Signature", ""))
+
+    def _signature(self, path: str, expires: int, method: str) -> str:
+        text = f"{method}\n{quote(path)}\n{expires}"
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _token(self, lifetime_s: float, **extra: Any) -> str:
+        user = getpass.getuser()
+        claims = {"username": user, "groups": user, "exp": int(time.time() + lifetime_s), **extra}
+        return jwt.encode(claims, self._key, _ALGORITHM)
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = jwt.decode(
+                token, self._key, [_ALGORITHM], options={"require": ["exp", "username", "groups"]}
+            )
+        except jwt.InvalidTokenError:
+            return None
+        return found

@@ -1,0 +1,94 @@
+"""A session owns what is shared by everything that talks to one service: client, watcher and sender."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Self
+
+from prominence.client import ProminenceClient
+from prominence.exceptions import ProminenceError
+from prominence.threads import WorkThreads
+from prominence.watch import Watcher
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from prominence.clock import Clock
+    from prominence.settings import Settings
+
+SENDERS: Final = 16
+
+
+class Session:
+    """One service, one pool of connections, one watcher thread, and up to 16 threads that send.
+
+    Nothing is contacted before it is needed. A context manager; closing it affects no job.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        client: ProminenceClient | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._settings = settings
+        self._given_client = client
+        self._clock = clock
+        self._random = random
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def default(cls) -> Session:
+        """The session of this process, made from the environment when it is first needed."""
+        global _default  # noqa: PLW0603 - a process has one
+        with _default_lock:
+            if _default is None or _default._process != os.getpid():  # noqa: SLF001
+                _default = cls()
+            return _default
+
+    @cached_property
+    def client(self) -> ProminenceClient:
+        self._check_process()
+        with self._lock:
+            return self._given_client or ProminenceClient(
+                settings=self._settings, clock=self._clock, random=self._random
+            )
+
+    @cached_property
+    def watcher(self) -> Watcher:
+        with self._lock:
+            return Watcher(self.client, self._random)
+
+    @cached_property
+    def sender(self) -> WorkThreads:
+        with self._lock:
+            return WorkThreads("prominence-sender", SENDERS)
+
+    def close(self) -> None:
+        """End the session's threads and connections; jobs go on."""
+        for name in ("sender", "watcher", "client"):
+            part = self.__dict__.pop(name, None)
+            if isinstance(part, WorkThreads):
+                part.join()
+            elif part is not None:
+                part.close()
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise ProminenceError("this session belongs to the parent process: make a new one after fork")
+
+
+_default: Session | None = None
+_default_lock = threading.Lock()
+os.register_at_fork(after_in_child=lambda: globals().update(_default=None, _default_lock=threading.Lock()))

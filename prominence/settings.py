@@ -1,0 +1,182 @@
+"""All that comes from the environment and from files in the user's home, read in one place.
+
+An argument wins over the environment, the environment over a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from prominence.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCAL: Final = "local"
+_NETWORK_FILESYSTEMS: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "afs", "fuse.sshfs", "9p"}
+)
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """The embedded service: its state directory; its capacity (None: the machine's; memory in GB); and
+    the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``)."""
+
+    directory: Path
+    cpus: int | None = None
+    memory: float | None = None
+    python: str = field(default_factory=lambda: sys.executable)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which service is used, and how.
+
+    ``url`` is None for the embedded service; ``announce`` tells whether a line on standard error says so.
+    """
+
+    url: str | None
+    token: str | None = field(repr=False)
+    local: LocalSettings
+    oidc_url: str | None = None
+    ssl_verify: bool | str = True
+    announce: bool = False
+
+    @classmethod
+    def from_environment(
+        cls,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        home: Path | None = None,
+    ) -> Settings:
+        """Settings in force; raises ConfigurationError where something is missing or contradicts."""
+        environ = os.environ if environ is None else environ
+        home = Path.home() if home is None else home
+        url = (url or environ.get("PROMINENCE_URL") or "").rstrip("/") or None
+        explicit = token or environ.get("PROMINENCE_TOKEN") or None
+        by_name = url == LOCAL
+        if by_name:
+            url = None
+        elif url is not None:
+            explicit = explicit or _token_from_file(home / ".prominence" / "token")
+        _check_pair(url, explicit, by_name=by_name, environ=environ)
+        return cls(
+            url=url,
+            token=None if url is None else explicit,
+            local=_local(environ, home),
+            oidc_url=environ.get("PROMINENCE_OIDC_URL") or None,
+            ssl_verify=_ssl_verify(environ.get("PROMINENCE_SSL_VERIFY", "")),
+            announce=url is None and not by_name,
+        )
+
+
+def _check_pair(url: str | None, token: str | None, *, by_name: bool, environ: Mapping[str, str]) -> None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"PROMINENCE_URL is {url!r}: it must be `local`, or begin with http:// or https:// "
+            "(such as https://host.example/prominence/v1)"
+        )
+    if url is not None and token is None:
+        raise ConfigurationError(
+            f"PROMINENCE_URL is {url}, but there is no token: set PROMINENCE_TOKEN or log in, "
+            "or unset PROMINENCE_URL to use the service on this machine"
+        )
+    if url is None and token is not None and not by_name:
+        raise ConfigurationError(
+            "PROMINENCE_TOKEN is set, but PROMINENCE_URL is not: set it to the service's address, "
+            "or unset PROMINENCE_TOKEN to use the service on this machine"
+        )
+    if url is None and "PROMINENCE_JOB_ID" in environ:
+        raise ConfigurationError(
+            "this is a PROMINENCE job without PROMINENCE_URL: no service is started inside of jobs"
+        )
+
+
+def _token_from_file(path: Path) -> str | None:
+    """The token in a file: JSON with ``access_token``, or the bare token."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the token file {path} cannot be read: {error}") from error
+    if not text.startswith("{"):
+        return text or None
+    try:
+        token = json.loads(text)["access_token"]
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError(f"the token file {path} is not JSON with an access_token") from error
+    return str(token)
+
+
+def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:
+    given = environ.get("PROMINENCE_LOCAL_DIR")
+    return LocalSettings(
+        directory=Path(given).absolute() if given else _default_directory(home),
+        cpus=_whole("PROMINENCE_LOCAL_CPUS", environ),
+        memory=_positive("PROMINENCE_LOCAL_MEMORY", environ),
+        python=environ.get("PROMINENCE_LOCAL_PYTHON") or sys.executable,
+    )
+
+
+def _default_directory(home: Path) -> Path:
+    """One directory per host: below the home directory, unless that is on a network file system."""
+    host = socket.gethostname().split(".")[0] or "localhost"
+    if _filesystem_of(home) in _NETWORK_FILESYSTEMS:
+        return Path(f"/var/tmp/prominence-{os.getuid()}") / host  # noqa: S108 - its owner is checked
+    return home / ".prominence" / "local" / host
+
+
+def _filesystem_of(path: Path) -> str:
+    """The type of the file system that holds a path; empty where the system does not tell."""
+    best, kind = "", ""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    for line in mounts:
+        _, mount_point, this_kind, *_ = line.split(" ")
+        if Path(path).is_relative_to(mount_point) and len(mount_point) >= len(best):
+            best, kind = mount_point, this_kind
+    return kind
+
+
+def _whole(name: str, environ: Mapping[str, str]) -> int | None:
+    number = _positive(name, environ)
+    if number is not None and not number.is_integer():
+        raise ConfigurationError(f"{name} is {environ[name]!r}: it must be a whole number of at least 1")
+    return None if number is None else int(number)
+
+
+def _positive(name: str, environ: Mapping[str, str]) -> float | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigurationError(f"{name} is {text!r}: it must be a number above 0")
+    return number
+
+
+def _ssl_verify(text: str) -> bool | str:
+    """True, False (``PROMINENCE_SSL_VERIFY=False``), or the path of a file of CA certificates."""
+    if not text or text.lower() == "true":
+        return True
+    if text.lower() in _FALSE:
+        return False
+    if not Path(text).exists():
+        raise ConfigurationError(f"PROMINENCE_SSL_VERIFY is {text!r}: neither False nor an existing file")
+    return text

@@ -1,0 +1,70 @@
+"""Threads that exist only while there is work for them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_IDLE_S: Final = 0.2
+
+
+class WorkThreads:
+    """Runs callables in up to ``most`` threads, in order of arrival; idle threads end by themselves.
+
+    Callables must not raise: they hand errors to whom they concern.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._work: deque[Callable[[], None]] = deque()
+        self._condition = threading.Condition()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
+
+    def add(self, work: Callable[[], None]) -> None:
+        with self._condition:
+            self._work.append(work)
+            if self._idle >= len(self._work):
+                self._condition.notify()
+            elif len(self._threads) < self._most:
+                number = len(self._threads)
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
+                self._threads.add(thread)
+                thread.start()
+
+    def drop(self) -> None:
+        """Forget what has not begun."""
+        with self._condition:
+            self._work.clear()
+
+    def join(self) -> None:
+        """Return when all work is done and no thread is left."""
+        while True:
+            with self._condition:
+                threads = list(self._threads)
+                self._condition.notify_all()
+            if not threads:
+                return
+            for thread in threads:
+                thread.join()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            work()
+            del work
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._condition:
+            self._idle += 1
+            if not self._work:
+                self._condition.wait(_IDLE_S)
+            self._idle -= 1
+            if self._work:
+                return self._work.popleft()
+            self._threads.discard(threading.current_thread())
+            return None

@@ -1,0 +1,396 @@
+"""Following jobs: one thread per session asks for everything that anybody waits for.
+
+::
+
+    watch(id, ...)  -->  watched jobs  <--  the watcher thread, in rounds:
+                                              embedded service: one long poll for all changes
+                                              otherwise: one bulk request per hundred jobs,
+                                                         then one with detail for those that ended
+    listener(snapshot)  <--  called by that thread, outside of locks
+
+The watcher knows ids and immutable snapshots. A job has ended when its status says so, never because of
+an end time or an exit code: statuses go backwards when a job is tried again. A job that is missing from
+one answer is asked for alone; real services lose jobs for a moment between their queue and their history.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.exceptions import AuthenticationError, NotFound, ProminenceError, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from prominence.client.api import Listing, ProminenceClient
+    from prominence.clock import Clock
+
+log = logging.getLogger(__name__)
+
+TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
+WAIT_FEATURE: Final = "wait"
+OUTAGE_TOLERANCE_S: Final = 3600.0
+_IDS_PER_REQUEST: Final = 100  # longer URLs are answered wrongly by real services
+_ID_CHARACTERS: Final = 1300  # with the base URL, under the 1,500 that they take
+_LONG_POLL_S: Final = 20.0
+_SHORTEST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 15.0
+_PAUSE_PER_ROUND: Final = 10.0
+_PAUSE_PER_AGE: Final = 0.02
+_MISSING_TOLERANCE_S: Final = 120.0
+_HELD_S: Final = 120.0
+_UNASKED_KEPT: Final = 4096
+_IDLE_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class JobSnapshot:
+    """A job as the service described it at one moment; ``entry`` is the API's JSON."""
+
+    entry: dict[str, Any] = field(repr=False)
+
+    @cached_property
+    def id(self) -> int:
+        return int(self.entry["id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.entry.get("status", ""))
+
+    @property
+    def reason(self) -> str:
+        return str(self.entry.get("statusReason") or "")
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def is_detailed(self) -> bool:
+        return "execution" in self.entry
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Unix epochs ``createTime``, ``startTime``, ``endTime``, as far as they are known."""
+        return dict(self.entry.get("events") or {})
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        return dict(self.entry.get("execution") or {})
+
+    @property
+    def exit_codes(self) -> tuple[int | None, ...]:
+        """One per task that ran, sidecars left out; empty while nothing is known."""
+        return tuple(task.get("exitCode") for task in self.execution.get("tasks") or ())
+
+    @property
+    def succeeded(self) -> bool:
+        """Completed, and every task that ran ended with 0; a service reports failed tasks as completed."""
+        codes = self.exit_codes
+        return self.status == "completed" and bool(codes) and all(code == 0 for code in codes)
+
+
+class Watch:
+    """Somebody's interest in one job, until :meth:`close` or the job's end."""
+
+    def __init__(
+        self,
+        job_id: int,
+        on_change: Callable[[JobSnapshot], None],
+        on_failure: Callable[[ProminenceError], None],
+    ) -> None:
+        self.job_id = job_id
+        self.on_change = on_change
+        self.on_failure = on_failure
+
+
+@dataclass
+class _Watched:
+    """A job that somebody waits for, and what is known of it."""
+
+    id: int
+    since: float
+    watches: list[Watch] = field(default_factory=list)
+    latest: JobSnapshot | None = None
+    missing_since: float | None = None
+    held_since: float | None = None
+
+
+class Watcher:
+    """Tells listeners what becomes of their jobs; its thread lives only while there are some."""
+
+    def __init__(self, client: ProminenceClient, random: Random | None = None) -> None:
+        self._client = client
+        self._clock: Clock = client.clock
+        self._random = random or Random()  # noqa: S311 - jitter is no secret
+        self._condition = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._jobs: dict[int, _Watched] = {}
+        self._unasked: OrderedDict[int, JobSnapshot] = OrderedDict()
+        self._cursor: int | None = None
+        self._unseen: set[int] = set()
+        self._outage_since: float | None = None
+
+    def watch(
+        self,
+        job_id: int,
+        on_change: Callable[[JobSnapshot], None],
+        on_failure: Callable[[ProminenceError], None],
+        revision: int | None = None,
+    ) -> Watch:
+        """Call ``on_change`` with each new state of a job, the last time when it has ended.
+
+        ``on_failure`` is called instead when nothing more can be learned. Both are called in the watcher's
+        thread. ``revision`` comes from the answer that the caller knows the job by, if it had one.
+        """
+        watch = Watch(job_id, on_change, on_failure)
+        with self._condition:
+            watched = self._jobs.setdefault(job_id, _Watched(job_id, self._clock.monotonic()))
+            watched.watches.append(watch)
+            known = self._unasked.pop(job_id, None)
+            if known is not None:
+                watched.latest = known
+            follows = self._follow_from(revision)
+            if known is None and not follows:
+                self._unseen.add(job_id)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="prominence-watcher", daemon=True)
+                self._thread.start()
+            self._condition.notify_all()
+        if known is not None:
+            self._tell([(watch, known)])
+        return watch
+
+    def unwatch(self, watch: Watch) -> None:
+        """Stop telling; the job is not affected."""
+        with self._condition:
+            watched = self._jobs.get(watch.job_id)
+            if watched is None or watch not in watched.watches:
+                return
+            watched.watches.remove(watch)
+            if not watched.watches:
+                del self._jobs[watch.job_id]
+
+    def close(self) -> None:
+        """Stop following everything and wait for the thread's end."""
+        with self._condition:
+            self._closed = True
+            self._jobs.clear()
+            thread = self._thread
+            self._condition.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _follow_from(self, revision: int | None) -> bool:
+        """True when the feed of changes will bring all that happens after ``revision``."""
+        if revision is None:
+            return False
+        if self._cursor is None and WAIT_FEATURE in self._client.features:
+            self._cursor = revision
+        return self._cursor is not None and revision >= self._cursor
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                started = self._clock.monotonic()
+                try:
+                    self._round()
+                except ProminenceError as error:
+                    self._outage(error)
+                else:
+                    self._outage_since = None
+                self._pause(self._clock.monotonic() - started)
+        except BaseException as error:  # whoever waits must hear of it
+            self._fail_all(ProminenceError(f"the watcher ended: {error!r}"))
+            raise
+
+    def _wait_for_work(self) -> bool:
+        """True when there are jobs to follow; False when the thread is to end."""
+        with self._condition:
+            if not self._jobs and not self._closed:
+                self._clock.wait(self._condition, _IDLE_S)
+            if self._jobs and not self._closed:
+                return True
+            self._thread = None
+            return False
+
+    def _round(self) -> None:
+        if self._cursor is None:
+            with self._condition:
+                ids = list(self._jobs)
+                self._unseen.clear()
+            self._ask_for(ids)
+            return
+        with self._condition:
+            unseen = [each for each in self._unseen if each in self._jobs]
+            self._unseen.clear()
+        if unseen:
+            self._ask_for(unseen)
+        self._follow_changes()
+
+    def _follow_changes(self) -> None:
+        """One long poll for the changes of all jobs, whoever they belong to."""
+        since = self._cursor
+        assert since is not None  # noqa: S101 - only called with one
+        listing = self._client.list_changed_jobs(since, _LONG_POLL_S)
+        if listing.revision is None or listing.revision < since:
+            with self._condition:  # another service, or one that lost its memory: start afresh
+                self._cursor = None
+            return
+        self._take([JobSnapshot(entry) for entry in listing.jobs], keep_unasked=True)
+        self._cursor = listing.revision
+
+    def _ask_for(self, ids: Sequence[int]) -> None:
+        """Bulk requests for these jobs, then one with detail for those that have just ended."""
+        ended: list[int] = []
+        first_revision: int | None = None
+        for part in _parts(ids):
+            listing = self._client.list_jobs(ids=part)
+            if first_revision is None:
+                first_revision = listing.revision
+            found = _asked_for(listing, part)
+            self._take([each for each in found if not each.has_ended])
+            ended += [each.id for each in found if each.has_ended]
+            self._missing(set(part) - {each.id for each in found})
+        for part in _parts(ended):
+            self._take(_asked_for(self._client.list_jobs(ids=part, detail=True), part))
+        if self._cursor is None and WAIT_FEATURE in self._client.features:
+            self._cursor = first_revision
+
+    def _missing(self, ids: Iterable[int]) -> None:
+        """Ask alone for jobs that a bulk answer left out; give up on those that stay away."""
+        for job_id in ids:
+            found = _asked_for(self._client.describe_job(job_id), [job_id])
+            if found:
+                self._take(found)
+                continue
+            with self._condition:
+                watched = self._jobs.get(job_id)
+                if watched is None:
+                    continue
+                now = self._clock.monotonic()
+                watched.missing_since = watched.missing_since or now
+                is_lost = now - watched.missing_since >= _MISSING_TOLERANCE_S
+                self._unseen.add(job_id)
+            if is_lost:
+                self._fail(job_id, NotFound(f"the service does not know job {job_id} (any more)"))
+
+    def _take(self, snapshots: Iterable[JobSnapshot], *, keep_unasked: bool = False) -> None:
+        """Note new states and tell whoever waits for them."""
+        news: list[tuple[Watch, JobSnapshot]] = []
+        with self._condition:
+            for snapshot in snapshots:
+                watched = self._jobs.get(snapshot.id)
+                if watched is None:
+                    if keep_unasked:
+                        self._keep(snapshot)
+                    continue
+                watched.missing_since = None
+                if snapshot == watched.latest:
+                    continue
+                if self._is_held(watched, snapshot):
+                    self._unseen.add(snapshot.id)
+                    continue
+                watched.latest = snapshot
+                news += [(watch, snapshot) for watch in watched.watches]
+                if snapshot.has_ended:
+                    del self._jobs[snapshot.id]
+        self._tell(news)
+
+    def _is_held(self, watched: _Watched, snapshot: JobSnapshot) -> bool:
+        """A job that is `failed` without an end time may be on hold and come back: look again for a while."""
+        if snapshot.status != "failed" or "endTime" in snapshot.events:
+            watched.held_since = None
+            return False
+        now = self._clock.monotonic()
+        watched.held_since = watched.held_since or now
+        return now - watched.held_since < _HELD_S
+
+    def _keep(self, snapshot: JobSnapshot) -> None:
+        """Somebody may be about to watch it: its submission's answer can arrive after this one."""
+        self._unasked[snapshot.id] = snapshot
+        self._unasked.move_to_end(snapshot.id)
+        if len(self._unasked) > _UNASKED_KEPT:
+            self._unasked.popitem(last=False)
+
+    def _outage(self, error: ProminenceError) -> None:
+        """Bear with a service that does not answer, for a long time but not for ever."""
+        now = self._clock.monotonic()
+        self._outage_since = self._outage_since or now
+        if isinstance(error, AuthenticationError):
+            self._fail_all(error)
+        elif now - self._outage_since >= OUTAGE_TOLERANCE_S:
+            self._fail_all(
+                ServiceUnavailable(
+                    f"no usable answer for {OUTAGE_TOLERANCE_S / 60:.0f} minutes ({error}); the jobs may "
+                    "still run: attach to them later with Job(id=...)"
+                )
+            )
+        else:
+            log.warning("cannot follow jobs at the moment: %s", error)
+            with self._condition:
+                self._unseen.update(self._jobs)
+
+    def _pause(self, round_s: float) -> None:
+        """Wait before the next round: longer where answers are slow or jobs are old."""
+        with self._condition:
+            if self._outage_since is None and self._cursor is not None and not self._unseen:
+                return
+            now = self._clock.monotonic()
+            age = min((now - job.since for job in self._jobs.values()), default=0.0)
+            pause = max(_SHORTEST_PAUSE_S, _PAUSE_PER_ROUND * round_s, _PAUSE_PER_AGE * age)
+            pause = min(_LONGEST_PAUSE_S, pause) * self._random.uniform(0.9, 1.1)
+            end = now + pause
+            count = len(self._jobs)
+            while not self._closed and (left := end - self._clock.monotonic()) > 0:
+                self._clock.wait(self._condition, left)
+                if len(self._jobs) > count:  # a younger job: look at all of them soon
+                    count = len(self._jobs)
+                    end = min(
+                        end, self._clock.monotonic() + max(_SHORTEST_PAUSE_S, _PAUSE_PER_ROUND * round_s)
+                    )
+
+    def _fail(self, job_id: int, error: ProminenceError) -> None:
+        with self._condition:
+            watched = self._jobs.pop(job_id, None)
+        for watch in watched.watches if watched else ():
+            watch.on_failure(error)
+
+    def _fail_all(self, error: ProminenceError) -> None:
+        for job_id in list(self._jobs):
+            self._fail(job_id, error)
+
+    def _tell(self, news: Iterable[tuple[Watch, JobSnapshot]]) -> None:
+        for watch, snapshot in news:
+            try:
+                watch.on_change(snapshot)
+            except Exception:  # one bad listener must not end the others' wait
+                log.exception("job %d: a listener failed", watch.job_id)
+
+
+def _asked_for(listing: Listing, ids: Iterable[int]) -> list[JobSnapshot]:
+    """Snapshots of the jobs that were asked for; some services answer with others too."""
+    wanted = set(ids)
+    return [JobSnapshot(entry) for entry in listing.jobs if entry.get("id") in wanted]
+
+
+def _parts(ids: Sequence[int]) -> Iterable[list[int]]:
+    """Ids in groups that fit one request each."""
+    part: list[int] = []
+    length = 0
+    for each in ids:
+        size = len(str(each)) + 3  # the comma is sent as %2C
+        if len(part) == _IDS_PER_REQUEST or length + size > _ID_CHARACTERS:
+            yield part
+            part, length = [], 0
+        part.append(each)
+        length += size
+    if part:
+        yield part

@@ -1,0 +1,173 @@
+"""From a submitted call to its outcome: waiting for a place, sent, followed, brought back.
+
+::
+
+    submit()            sender threads          watcher thread         fetcher threads
+    --------            --------------          --------------         ---------------
+    Call, pending  -->  job.create()       -->  on_change(snapshot)
+                        watcher.watch(id)       ended              -->  outcome of the job
+                                                                        future.set_result(...)
+                                                                        next pending call
+
+No thread holds the executor, so that one that is forgotten can be collected while its jobs go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.threads import WorkThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prominence import Job, Session
+    from prominence.watch import JobSnapshot
+    from prominence_executors.future import ProminenceFuture
+
+log = logging.getLogger(__name__)
+
+_FETCHERS: Final = 8
+
+
+@dataclass(slots=True)
+class Call:
+    """A job to be run for a future; ``outcome`` makes the future's result of the ended job."""
+
+    future: ProminenceFuture[Any]
+    job: Job
+    outcome: Callable[[Job, JobSnapshot], Any]
+
+
+class Group:
+    """Futures that are shut down together; a child's futures are its parent's too."""
+
+    def __init__(self, parent: Group | None = None) -> None:
+        self._parent = parent
+        self._condition = threading.Condition()
+        self._unfinished: set[ProminenceFuture[Any]] = set()
+        self._is_open = True
+
+    def add(self, future: ProminenceFuture[Any]) -> None:
+        """Raises RuntimeError when new futures are not taken any more, here or above."""
+        with self._condition:
+            if not self._is_open:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._parent is not None:
+                self._parent.add(future)
+            self._unfinished.add(future)
+
+    def discard(self, future: ProminenceFuture[Any]) -> None:
+        with self._condition:
+            self._unfinished.discard(future)
+            if not self._unfinished:
+                self._condition.notify_all()
+        if self._parent is not None:
+            self._parent.discard(future)
+
+    def close(self) -> None:
+        with self._condition:
+            self._is_open = False
+
+    def unfinished(self) -> list[ProminenceFuture[Any]]:
+        with self._condition:
+            return list(self._unfinished)
+
+    def wait(self) -> None:
+        """Return when every future has its outcome and nothing is left to do for it."""
+        with self._condition:
+            while self._unfinished:
+                self._condition.wait()
+
+
+class Dispatcher:
+    """Runs calls as jobs of one session, at most ``most`` of them at a time."""
+
+    def __init__(self, session: Session, most: int) -> None:
+        self.session = session
+        self._most = most
+        self._lock = threading.Lock()
+        self._pending: deque[tuple[Call, Group]] = deque()
+        self._in_flight = 0
+        self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
+
+    def add(self, call: Call, group: Group) -> None:
+        group.add(call.future)
+        with self._lock:
+            self._pending.append((call, group))
+        self._send_what_may()
+
+    def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
+        """Cancel those of these futures whose jobs were not sent."""
+        for future in futures:
+            future.cancel()
+        self._send_what_may()
+
+    def join(self) -> None:
+        """Wait for the threads that bring outcomes back; call it when there is nothing left to do."""
+        self._fetchers.join()
+
+    def _send_what_may(self) -> None:
+        while (taken := self._next()) is not None:
+            call, group = taken
+            self.session.sender.add(lambda call=call, group=group: self._send(call, group))  # type: ignore[misc]
+
+    def _next(self) -> tuple[Call, Group] | None:
+        """The next call that may be sent; cancelled ones are told so on the way."""
+        while True:
+            with self._lock:
+                if not self._pending:
+                    return None
+                call, group = self._pending[0]
+                if self._in_flight >= self._most and not call.future.cancelled():
+                    return None
+                self._pending.popleft()
+                is_wanted = call.future.set_running_or_notify_cancel()
+                self._in_flight += is_wanted
+            if is_wanted:
+                return call, group
+            group.discard(call.future)
+
+    def _send(self, call: Call, group: Group) -> None:
+        def failed(error: BaseException) -> None:
+            self._finish(call, group, error=error)
+
+        try:
+            call.job.create()
+            if call.future._sent():  # noqa: SLF001 - the future's own half of this
+                call.job.delete()
+            call.job.follow(lambda snapshot: self._changed(call, group, snapshot), failed)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
+            failed(error)
+
+    def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+        call.future._saw(snapshot)  # noqa: SLF001
+        if snapshot.has_ended:
+            self._fetchers.add(lambda: self._bring_back(call, group, snapshot))
+
+    def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+        try:
+            value = call.outcome(call.job, snapshot)
+        except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
+            self._finish(call, group, error=error)
+        else:
+            self._finish(call, group, value=value)
+
+    def _finish(
+        self, call: Call, group: Group, *, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Settle the future; then, with no reference to its outcome left here, make room for the next."""
+        future = call.future
+        with self._lock:
+            self._in_flight -= 1
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+        del value, error
+        group.discard(future)
+        self._send_what_may()

@@ -1,0 +1,198 @@
+"""`concurrent.futures` for a PROMINENCE service: functions and commands as jobs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+
+from prominence import Session
+from prominence.exceptions import NotFound
+from prominence_executors.calls import packing
+from prominence_executors.calls.results import Record
+from prominence_executors.dispatch import Call, Dispatcher, Group
+from prominence_executors.future import ProminenceFuture
+from prominence_executors.options import JobOptions
+from prominence_executors.outcome import CompletedJob, completed_command, failure
+
+if TYPE_CHECKING:
+    from prominence import Job
+    from prominence.watch import JobSnapshot
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_WORKERS: Final = 1000
+_INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
+_NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
+_NAME_CHARACTERS: Final = 100
+
+
+class ProminenceExecutor(Executor):
+    """Runs functions and commands as PROMINENCE jobs, each with a future.
+
+    Options (see :class:`JobOptions`) are keywords, checked at once: ``image``, ``resources``, ``env``,
+    ``labels``, ``policies``, ``output_files``, ``check`` and others. ``max_workers`` bounds the jobs that
+    are queued or running at the service at a time; calls beyond it wait here and can be cancelled.
+    The service is that of ``session``, by default the one of the environment, or else one on this machine.
+    """
+
+    def __init__(
+        self, max_workers: int = MAX_WORKERS, *, session: Session | None = None, **options: Any
+    ) -> None:
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        self._max_workers = max_workers
+        self._options = JobOptions().changed(options)
+        self._owns_session = session is None
+        self._dispatcher = Dispatcher(session or Session(), max_workers)
+        self._group = Group()
+        _remember(self._group)
+
+    @overload
+    def submit(self, fn: str | Sequence[str], /) -> ProminenceFuture[CompletedJob]: ...
+    @overload
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ProminenceFuture[R]: ...
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ProminenceFuture[Any]:
+        """Run a function call or a command as a job.
+
+        A function's future gives its value, or raises its exception with the remote traceback as cause. A
+        command is a line, split into words as a shell does but run without one, or a list of words, taken
+        literally; its future gives a :class:`CompletedJob` and raises TaskExitError when the exit code is
+        not 0, unless the option ``check`` is False. Both raise a JobFailedError when the job fails.
+
+        What cannot be pickled or is too large makes the future raise; nothing is sent then.
+        """
+        if isinstance(fn, str):
+            call = self._command(fn, args, kwargs)
+        elif isinstance(fn, Sequence):
+            call = self._command(_literally(fn), args, kwargs)
+        elif callable(fn):
+            call = self._function_call(fn, args, kwargs)
+        else:
+            raise TypeError(f"a function, a command line or a list of words is needed, not {fn!r}")
+        if not call.future.done():
+            self._dispatcher.add(call, self._group)
+        return call.future
+
+    def with_options(self, **options: Any) -> ProminenceExecutor:
+        """An executor with some options replaced, which shares everything else with this one.
+
+        Shutting it down concerns its own futures alone; shutting this one down concerns both.
+        """
+        other = object.__new__(type(self))
+        other._max_workers = self._max_workers
+        other._options = self._options.changed(options)
+        other._owns_session = False
+        other._dispatcher = self._dispatcher
+        other._group = Group(self._group)
+        return other
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; wait for those that are under way, as the standard library does.
+
+        With ``cancel_futures`` calls that were not sent yet are cancelled; jobs that were sent go on.
+        """
+        self._group.close()
+        if cancel_futures:
+            self._dispatcher.cancel_pending(set(self._group.unfinished()))
+        if wait:
+            self._group.wait()
+            if self._owns_session:
+                self._dispatcher.join()
+                self._dispatcher.session.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} image={self._options.image!r} max_workers={self._max_workers}>"
+
+    def _function_call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
+        name = _name(getattr(function, "__name__", type(function).__name__))
+        try:
+            inputs = packing.input_files(function, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - pickling runs users' code
+            return _refused(self._options.job("true", session=None, default_name=name), error)
+        session = self._dispatcher.session
+        env = {}
+        if session.client.is_embedded:
+            env[_INTERPRETER_VARIABLE] = session.client.settings.local.python
+        job = self._options.job(
+            packing.COMMAND,
+            session=session,
+            default_name=name,
+            env=env,
+            input_files=inputs,
+            output_files=[packing.RESULT],
+        )
+        return Call(ProminenceFuture(job), job, lambda job, snapshot: _value(job, snapshot, name))
+
+    def _command(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        if args or kwargs:
+            raise TypeError("a command takes no further arguments: put them into the line or list")
+        if not command.strip():
+            raise ValueError("the command is empty")
+        words = command.split()
+        job = self._options.job(
+            command, session=self._dispatcher.session, default_name=_name(words[0].rpartition("/")[2])
+        )
+        job.validate()
+        check = self._options.check
+        return Call(
+            ProminenceFuture(job),
+            job,
+            lambda job, snapshot: completed_command(job, snapshot, command, check=check),
+        )
+
+
+def _value(job: Job, snapshot: JobSnapshot, name: str) -> Any:
+    """The value of a call, or the exception that it raised; else the error that says how its job failed."""
+    try:
+        record = Record.parse(job.get_output_file(packing.RESULT, encoding=None))
+    except NotFound as error:
+        raise failure(job, snapshot, name) from error
+    lacks_outputs = record.kind == "value" and snapshot.status != "completed"
+    if not record.tells_the_outcome or lacks_outputs:
+        raise failure(job, snapshot, name)
+    return record.value()
+
+
+def _refused(job: Job, error: BaseException) -> Call:
+    future: ProminenceFuture[Any] = ProminenceFuture(job)
+    future.set_running_or_notify_cancel()
+    future.set_exception(error)
+    return Call(future, job, lambda *_: None)
+
+
+def _literally(words: Sequence[Any]) -> str:
+    """A command line that comes out as these words: the service replaces ``$`` names, but not ``$$``."""
+    for number, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"word {number} of the command is {word!r}: every word must be a string")
+    return shlex.join(words).replace("$", "$$")
+
+
+def _name(text: str) -> str:
+    return _NOT_IN_NAMES.sub("-", text).strip("-")[:_NAME_CHARACTERS] or "call"
+
+
+_groups: weakref.WeakSet[Group] = weakref.WeakSet()
+
+
+def _remember(group: Group) -> None:
+    """Have the interpreter's exit wait for unfinished futures, as for the standard executors."""
+    _groups.add(group)
+
+
+def _finish_before_exit() -> None:
+    groups = list(_groups)
+    for group in groups:
+        group.close()
+    for group in groups:
+        group.wait()
+
+
+# What concurrent.futures itself uses; atexit comes too late, when no new threads can be started.
+threading._register_atexit(_finish_before_exit)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,0 +1,74 @@
+"""A future that wraps a remote job."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from prominence import Job
+    from prominence.watch import JobSnapshot
+
+R = TypeVar("R")
+
+
+class ProminenceFuture(Future[R]):
+    """The outcome of a call or command that runs as a job.
+
+    A standard future, with the job beside it. ``cancel`` only stops what was not sent yet, as in the
+    standard library; :meth:`kill` ends the job itself.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job = job
+        self._snapshot: JobSnapshot | None = None
+        self._kill_lock = threading.Lock()
+        self._kill_wanted = False
+
+    @property
+    def job(self) -> Job:
+        """The job; its id is None until it is sent."""
+        return self._job
+
+    @property
+    def status(self) -> str:
+        """The job's status as last heard, without asking; ``pending`` before it is sent."""
+        if self._snapshot is not None:
+            return self._snapshot.status
+        return "pending" if self._job.id is None else "idle"
+
+    def stdout(self) -> str:
+        """What the job has written so far; empty before it is sent."""
+        return "" if self._job.id is None else self._job.stdout()
+
+    def stderr(self) -> str:
+        """What the job has written to its standard error so far; empty before it is sent."""
+        return "" if self._job.id is None else self._job.stderr()
+
+    def kill(self) -> bool:
+        """End the job, queued or running; the future then raises JobDeleted (or was cancelled).
+
+        False when there was nothing to end any more.
+        """
+        if self.cancel():
+            return True
+        if self.done():
+            return False
+        with self._kill_lock:
+            self._kill_wanted = True
+            if self._job.id is None:
+                return True  # being sent: ended as soon as it has an id
+        return self._job.delete()
+
+    def _sent(self) -> bool:
+        """Called when the job has its id; True when it is to be ended at once."""
+        with self._kill_lock:
+            return self._kill_wanted
+
+    def _saw(self, snapshot: JobSnapshot) -> None:
+        self._snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} job={self._job.id} status={self.status} at {id(self):#x}>"

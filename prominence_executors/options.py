@@ -1,0 +1,86 @@
+"""How the jobs of an executor are made."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
+from prominence.exceptions import InvalidDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What every job of an executor is given.
+
+    ``image`` defaults to ``python:X.Y-slim`` of the caller's own Python. ``check`` tells whether a command
+    that ends with another exit code than 0 raises.
+    """
+
+    image: str = "python:{}.{}-slim".format(*sys.version_info)
+    runtime: str = "singularity"
+    resources: Resources = field(default_factory=Resources)
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    policies: JobPolicies = field(default_factory=JobPolicies)
+    artifacts: Sequence[Artifact] = ()
+    input_files: Sequence[InputFile] = ()
+    output_files: Sequence[str] = ()
+    output_directories: Sequence[str] = ()
+    workdir: str | None = None
+    name: str | None = None
+    check: bool = True
+
+    @classmethod
+    def names(cls) -> frozenset[str]:
+        return frozenset(each.name for each in fields(cls))
+
+    def changed(self, changes: Mapping[str, Any]) -> JobOptions:
+        """Options with some replaced.
+
+        Raises TypeError for an unknown name and InvalidDescription for a value that the service refuses.
+        """
+        if unknown := sorted(set(changes) - self.names()):
+            known = ", ".join(sorted(self.names()))
+            raise TypeError(f"unknown options {', '.join(unknown)}; there are {known}")
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        options = JobOptions(**{**values, **changes})
+        options.job("true", session=None, default_name="check").validate()
+        if not isinstance(options.check, bool):
+            raise InvalidDescription("check", options.check, "True or False")
+        return options
+
+    def job(
+        self,
+        command: str,
+        *,
+        session: Session | None,
+        default_name: str,
+        env: Mapping[str, str] | None = None,
+        input_files: Sequence[InputFile] = (),
+        output_files: Sequence[str] = (),
+    ) -> Job:
+        """A new job that runs ``command``, with what the caller adds to these options."""
+        task = Task(
+            image=self.image,
+            runtime=self.runtime,
+            command=command,
+            workdir=self.workdir,
+            env={**self.env, **(env or {})},
+        )
+        return Job(
+            session=session,
+            name=self.name or default_name,
+            tasks=[task],
+            resources=self.resources,
+            labels=dict(self.labels),
+            policies=self.policies,
+            artifacts=list(self.artifacts),
+            input_files=[*self.input_files, *input_files],
+            output_files=[*self.output_files, *output_files],
+            output_directories=list(self.output_directories),
+        )

@@ -1,0 +1,1 @@
+"""What runs inside of a job to make a function call there."""

@@ -1,0 +1,45 @@
+"""Every test has an empty home and none of the caller's settings; services are the tests' own."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from support.service import LocalService
+
+from prominence import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("PROMINENCE_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    """A local service that all tests share; it has more cpus than the machine."""
+    with LocalService(tmp_path_factory.mktemp("service"), cpus=8, memory=64) as running:
+        yield running
+
+
+@pytest.fixture
+def own_service(tmp_path: Path) -> Iterator[LocalService]:
+    """A local service for one test, which may kill it; a walltime minute there is a second."""
+    with LocalService(tmp_path / "service", cpus=10, memory=64, minute=1.0) as running:
+        yield running
+
+
+@pytest.fixture
+def session(service: LocalService) -> Iterator[Session]:
+    with Session(service.settings()) as session:
+        yield session

@@ -1,0 +1,126 @@
+"""A local service that a test starts, looks into, kills and starts again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+import requests
+
+from prominence import Settings
+from prominence.local import daemon
+from prominence.local.directory import StateDirectory
+from prominence.settings import LocalSettings
+from support.until import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prominence.local.directory import Endpoint
+
+
+class LocalService:
+    """A service process with a state directory of its own."""
+
+    def __init__(
+        self, directory: Path, *, cpus: int, memory: float, minute: float = 60.0, idle_minutes: float = 10.0
+    ) -> None:
+        self.directory = directory
+        self.local = LocalSettings(directory, cpus, memory)
+        self._options = [
+            f"--cpus={cpus}",
+            f"--memory={memory}",
+            f"--minute={minute}",
+            f"--idle-minutes={idle_minutes}",
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for entry in self.get("/jobs").json() if self.is_running() else []:
+            self.request("DELETE", f"/jobs/{entry['id']}")
+        daemon.stop(self.local)
+        if self._process is not None:
+            self._process.wait()
+
+    def start(self) -> Endpoint:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "prominence.local", str(self.directory), *self._options],
+            stderr=subprocess.DEVNULL,
+        )
+        until(self.is_running)
+        return self.endpoint
+
+    def kill(self) -> None:
+        """End the process as a crash would, and return when it is gone."""
+        os.kill(self.endpoint.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+        until(lambda: not self.is_running())
+
+    def is_running(self) -> bool:
+        return daemon.running(self.local) is not None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        found = daemon.running(self.local)
+        assert found is not None, "the service does not run"
+        return found
+
+    @property
+    def state(self) -> StateDirectory:
+        return StateDirectory(self.directory)
+
+    def settings(self) -> Settings:
+        return Settings(url=None, token=None, local=self.local)
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A plain request with the service's token, as any other program would send it."""
+        headers = {"Authorization": f"Bearer {self.endpoint.token}", **options.pop("headers", {})}
+        return requests.request(
+            method, self.endpoint.url + path, headers=headers, timeout=30, **options
+        )
+
+    def get(self, path: str, **query: str) -> requests.Response:
+        return self.request("GET", path, params=query)
+
+    def post_job(self, command: str, **fields: Any) -> int:
+        response = self.request("POST", "/jobs", json=job(command, **fields))
+        assert response.status_code == 201, response.text
+        return int(response.json()["id"])
+
+    def describe(self, job_id: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/jobs/{job_id}").json()[0]
+        return found
+
+    def ended(self, job_id: int) -> dict[str, Any]:
+        """The job's description, once it has ended."""
+        return until(lambda: _ended(self.describe(job_id)))
+
+    def output(self, job_id: int, stream: str = "stdout", **query: str) -> str:
+        return self.get(f"/jobs/{job_id}/{stream}", **query).text
+
+
+def job(command: str, **fields: Any) -> dict[str, Any]:
+    """A job's description in the API's JSON; ``resources`` and ``task`` are merged into the defaults."""
+    resources = {"cpus": 1, "memory": 1, "disk": 1, "nodes": 1, **fields.pop("resources", {})}
+    task = {"image": "none", "runtime": "singularity", "cmd": command, **fields.pop("task", {})}
+    return {"resources": resources, "tasks": [task], **fields}
+
+
+def is_alive(pid: int) -> bool:
+    """True for a process that runs; an ended one that nobody has waited for does not count."""
+    with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _ended(entry: dict[str, Any]) -> dict[str, Any] | None:
+    return entry if entry["status"] in {"completed", "failed", "deleted", "killed"} else None
