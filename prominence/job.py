@@ -101,10 +101,10 @@ class Job(JobDescription):
         the service does not know the job, ServiceUnavailable after an hour without any answer.
         """
         job_id = self._known_id()
+        if self._snapshot is None and self._revision is None:
+            self._refresh()  # attached: it may have ended long ago
         if self._snapshot is not None and self._snapshot.has_ended:
             return self._snapshot.status
-        if self._revision is None:
-            self._refresh()  # attached: it may have ended long ago
         waiting = _Waiting()
         watch = self.follow(waiting.take, waiting.fail)
         if not waiting.done.wait(timeout or None):

@@ -15,6 +15,7 @@ one answer is asked for alone; real services lose jobs for a moment between thei
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import OrderedDict
@@ -45,7 +46,8 @@ _PAUSE_PER_ROUND: Final = 10.0
 _PAUSE_PER_AGE: Final = 0.02
 _MISSING_TOLERANCE_S: Final = 120.0
 _HELD_S: Final = 120.0
-_UNASKED_KEPT: Final = 4096
+_REMEMBERED: Final = 2048
+_CLOSE_S: Final = 1.0
 _IDLE_S: Final = 0.5
 
 
@@ -133,8 +135,9 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._jobs: dict[int, _Watched] = {}
-        self._unasked: OrderedDict[int, JobSnapshot] = OrderedDict()
-        self._cursor: int | None = None
+        self._recent: OrderedDict[int, JobSnapshot] = OrderedDict()
+        self._cursor: int | None = None  # the feed of changes has been read up to this revision,
+        self._feed_start: int | None = None  # from this one on
         self._unseen: set[int] = set()
         self._outage_since: float | None = None
 
@@ -154,18 +157,22 @@ class Watcher:
         with self._condition:
             watched = self._jobs.setdefault(job_id, _Watched(job_id, self._clock.monotonic()))
             watched.watches.append(watch)
-            known = self._unasked.pop(job_id, None)
-            if known is not None:
-                watched.latest = known
-            follows = self._follow_from(revision)
-            if known is None and not follows:
+            known = watched.latest = watched.latest or self._recent.get(job_id)
+            if known is not None and known.has_ended:
+                del self._jobs[job_id]
+            must_ask = known is None and not self._feed_covers(revision)
+            if must_ask:
                 self._unseen.add(job_id)
+            asks_itself = must_ask and self._cursor is not None  # the thread may be in a long poll
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="prominence-watcher", daemon=True)
                 self._thread.start()
             self._condition.notify_all()
         if known is not None:
             self._tell([(watch, known)])
+        elif asks_itself:
+            with contextlib.suppress(ProminenceError):  # the thread asks again, and bears with outages
+                self._ask_for([job_id])
         return watch
 
     def unwatch(self, watch: Watch) -> None:
@@ -179,22 +186,26 @@ class Watcher:
                 del self._jobs[watch.job_id]
 
     def close(self) -> None:
-        """Stop following everything and wait for the thread's end."""
+        """Stop following everything, and wait for the thread's end if that is near."""
         with self._condition:
             self._closed = True
             self._jobs.clear()
             thread = self._thread
             self._condition.notify_all()
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(_CLOSE_S)  # in a long poll it ends a little later
 
-    def _follow_from(self, revision: int | None) -> bool:
-        """True when the feed of changes will bring all that happens after ``revision``."""
+    def _feed_covers(self, revision: int | None) -> bool:
+        """True when the feed brings, or has brought, all that happened after ``revision``."""
         if revision is None:
             return False
         if self._cursor is None and WAIT_FEATURE in self._client.features:
-            self._cursor = revision
-        return self._cursor is not None and revision >= self._cursor
+            self._start_feed(revision)
+        return self._feed_start is not None and revision >= self._feed_start
+
+    def _start_feed(self, revision: int | None) -> None:
+        self._cursor = self._feed_start = revision
+        self._recent.clear()
 
     def _run(self) -> None:
         try:
@@ -242,9 +253,9 @@ class Watcher:
         listing = self._client.list_changed_jobs(since, _LONG_POLL_S)
         if listing.revision is None or listing.revision < since:
             with self._condition:  # another service, or one that lost its memory: start afresh
-                self._cursor = None
+                self._start_feed(None)
             return
-        self._take([JobSnapshot(entry) for entry in listing.jobs], keep_unasked=True)
+        self._take(JobSnapshot(entry) for entry in listing.jobs)
         self._cursor = listing.revision
 
     def _ask_for(self, ids: Sequence[int]) -> None:
@@ -261,8 +272,9 @@ class Watcher:
             self._missing(set(part) - {each.id for each in found})
         for part in _parts(ended):
             self._take(_asked_for(self._client.list_jobs(ids=part, detail=True), part))
-        if self._cursor is None and WAIT_FEATURE in self._client.features:
-            self._cursor = first_revision
+        with self._condition:
+            if self._cursor is None and WAIT_FEATURE in self._client.features:
+                self._start_feed(first_revision)
 
     def _missing(self, ids: Iterable[int]) -> None:
         """Ask alone for jobs that a bulk answer left out; give up on those that stay away."""
@@ -282,15 +294,14 @@ class Watcher:
             if is_lost:
                 self._fail(job_id, NotFound(f"the service does not know job {job_id} (any more)"))
 
-    def _take(self, snapshots: Iterable[JobSnapshot], *, keep_unasked: bool = False) -> None:
+    def _take(self, snapshots: Iterable[JobSnapshot]) -> None:
         """Note new states and tell whoever waits for them."""
         news: list[tuple[Watch, JobSnapshot]] = []
         with self._condition:
             for snapshot in snapshots:
                 watched = self._jobs.get(snapshot.id)
                 if watched is None:
-                    if keep_unasked:
-                        self._keep(snapshot)
+                    self._remember(snapshot)
                     continue
                 watched.missing_since = None
                 if snapshot == watched.latest:
@@ -299,6 +310,7 @@ class Watcher:
                     self._unseen.add(snapshot.id)
                     continue
                 watched.latest = snapshot
+                self._remember(snapshot)
                 news += [(watch, snapshot) for watch in watched.watches]
                 if snapshot.has_ended:
                     del self._jobs[snapshot.id]
@@ -313,12 +325,12 @@ class Watcher:
         watched.held_since = watched.held_since or now
         return now - watched.held_since < _HELD_S
 
-    def _keep(self, snapshot: JobSnapshot) -> None:
-        """Somebody may be about to watch it: its submission's answer can arrive after this one."""
-        self._unasked[snapshot.id] = snapshot
-        self._unasked.move_to_end(snapshot.id)
-        if len(self._unasked) > _UNASKED_KEPT:
-            self._unasked.popitem(last=False)
+    def _remember(self, snapshot: JobSnapshot) -> None:
+        """For whoever begins to watch it now: its submission's answer can arrive after this one."""
+        self._recent[snapshot.id] = snapshot
+        self._recent.move_to_end(snapshot.id)
+        if len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
 
     def _outage(self, error: ProminenceError) -> None:
         """Bear with a service that does not answer, for a long time but not for ever."""

@@ -52,6 +52,10 @@ class Group:
         self._unfinished: set[ProminenceFuture[Any]] = set()
         self._is_open = True
 
+    @property
+    def is_root(self) -> bool:
+        return self._parent is None
+
     def add(self, future: ProminenceFuture[Any]) -> None:
         """Raises RuntimeError when new futures are not taken any more, here or above."""
         with self._condition:

@@ -80,7 +80,7 @@ class ProminenceExecutor(Executor):
         return call.future
 
     def with_options(self, **options: Any) -> ProminenceExecutor:
-        """An executor with some options replaced, which shares everything else with this one.
+        """An executor with some options replaced (whole: ``env`` too), which shares all else with this one.
 
         Shutting it down concerns its own futures alone; shutting this one down concerns both.
         """
@@ -102,8 +102,9 @@ class ProminenceExecutor(Executor):
             self._dispatcher.cancel_pending(set(self._group.unfinished()))
         if wait:
             self._group.wait()
-            if self._owns_session:
+            if self._group.is_root:
                 self._dispatcher.join()
+            if self._owns_session:
                 self._dispatcher.session.close()
 
     def __repr__(self) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
 from prominence.exceptions import InvalidDescription
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+_KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
+    (("env", "labels"), Mapping, "an object of names and values"),
+    (("artifacts", "input_files", "output_files", "output_directories"), Sequence, "a list"),
+    (("resources",), Resources, "a Resources object"),
+    (("policies",), JobPolicies, "a JobPolicies object"),
+    (("check",), bool, "True or False"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,12 @@ class JobOptions:
             raise TypeError(f"unknown options {', '.join(unknown)}; there are {known}")
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         options = JobOptions(**{**values, **changes})
+        for names, kind, rule in _KINDS:
+            for name in names:
+                value = getattr(options, name)
+                if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str)):
+                    raise InvalidDescription(name, value, rule)
         options.job("true", session=None, default_name="check").validate()
-        if not isinstance(options.check, bool):
-            raise InvalidDescription("check", options.check, "True or False")
         return options
 
     def job(

@@ -52,7 +52,7 @@ def status(as_json: bool) -> None:
         click.echo(f"not running (state directory {settings.directory})", err=True)
         sys.exit(3)
     shown = {**asdict(endpoint), "directory": str(settings.directory)}
-    del shown["token"], shown["boot_id"]
+    del shown["token"]
     click.echo(json.dumps(shown) if as_json else "\n".join(f"{key}: {shown[key]}" for key in shown))
 
 

@@ -83,7 +83,7 @@ class EmbeddedService:
 def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:
     text = (
         f"prominence: using the local service on this machine ({endpoint.cpus} cpus, "
-        f"{endpoint.memory:g} GB); commands run directly, without containers\n"
+        f"{endpoint.memory:g} GB); commands run directly, without containers; it ends after 10 idle minutes\n"
     )
     wanted = (settings.cpus or endpoint.cpus, settings.memory or endpoint.memory)
     if wanted != (endpoint.cpus, endpoint.memory):

@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request
-from prominence.description.rules import SUBMISSION_LABEL
-from prominence.exceptions import ProminenceError, ServiceUnavailable, SubmissionUncertain
+from prominence.description.rules import MAX_REQUEST, SUBMISSION_LABEL
+from prominence.exceptions import (
+    InvalidDescription,
+    ProminenceError,
+    ServiceUnavailable,
+    SubmissionUncertain,
+)
 
 if TYPE_CHECKING:
     from prominence.client.answers import Answer
@@ -40,13 +45,13 @@ class Submitted(NamedTuple):
 def submit(transport: Transport, path: str, description: dict[str, Any], tag: str) -> Submitted:
     """Send a description to ``path`` (``/jobs``) and return its id, also when answers are lost.
 
-    Raises ServiceError where it is refused, ServiceUnavailable where it certainly did not arrive, and
-    SubmissionUncertain where that stays unknown.
+    Raises InvalidDescription before anything is sent, ServiceError where it is refused, ServiceUnavailable
+    where it certainly did not arrive, and SubmissionUncertain where that stays unknown.
     """
     settle_s = SETTLE_LOCAL_S if transport.service.is_embedded else SETTLE_REMOTE_S
     deadline = transport.clock.monotonic() + settle_s + _DEADLINE_EXTRA_S
     labelled = {**description, "labels": {**description.get("labels", {}), SUBMISSION_LABEL: tag}}
-    request = Request("POST", path, Kind.SUBMIT, body=json.dumps(labelled).encode())
+    request = Request("POST", path, Kind.SUBMIT, body=_body(labelled))
     while True:
         try:
             answer = transport.send(request)
@@ -62,6 +67,14 @@ def submit(transport: Transport, path: str, description: dict[str, Any], tag: st
             continue
         if (found := _look_up(transport, path, tag, settle_s)) is not None:
             return found
+
+
+def _body(description: dict[str, Any]) -> bytes:
+    body = json.dumps(description).encode()
+    if len(body) > MAX_REQUEST:
+        rule = f"at most {MAX_REQUEST} bytes as JSON: upload large data, and name it as an artifact"
+        raise InvalidDescription("description", f"{len(body)} bytes", rule)
+    return body
 
 
 def _accepted(answer: Answer) -> Submitted:

@@ -8,11 +8,12 @@ them choke on (*server-bug*).
 from __future__ import annotations
 
 from prominence.description.checks import Violation, raise_invalid
-from prominence.description.rules_common import SUBMISSION_LABEL, is_reserved
+from prominence.description.rules_common import MAX_REQUEST, SUBMISSION_LABEL, is_reserved
 from prominence.description.rules_job import check_job
 from prominence.description.rules_workflow import check_workflow
 
 __all__ = [
+    "MAX_REQUEST",
     "SUBMISSION_LABEL",
     "Violation",
     "check_job",

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SUBMISSION_LABEL: Final = "prominencesubmission"
 """Name of the label by which a submission is found again; users cannot set it, in any case."""
 
+MAX_REQUEST: Final = 1024 * 1024
+"""Bytes of a whole description as JSON; the service answers 413 beyond, where it enforces the limit."""
+
 MAX_LENGTH: Final = 512
 """Characters in a name, a label's name or a label's value."""
 

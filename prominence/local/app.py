@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from prominence.description.rules import check_job
+from prominence.description.rules import MAX_REQUEST, check_job
 from prominence.local.errors import Refusal
 from prominence.local.listing import InvalidStatus, Query, detailed_entry, entry
 from prominence.local.tokens import OUTPUT_URL_S
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 BASE: Final = "/prominence/v1"
 FEATURES: Final = "idempotent-submission, wait"
-BODY_LIMIT: Final = 1024 * 1024
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 _OPEN_PATHS: Final = (f"{BASE}/health",)
 _OBJECTS: Final = "/objects"
@@ -65,7 +64,9 @@ class Api:
             HTTPException: _http_error,
             sqlite3.Error: _storage_error,
         }
-        return self._guarded(Starlette(routes=routes, exception_handlers=handlers))
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        app.router.redirect_slashes = False
+        return self._guarded(app)
 
     async def health(self, _: Request) -> Response:
         return Response(status_code=204)
@@ -74,19 +75,23 @@ class Api:
         description = await _json_body(request)
         if violations := _refusing(check_job(description, reserved_label_allowed=True)):
             raise Refusal(400, violations[0].message)
-        job = await self._jobs.create(description)
-        return self._answer({"id": job}, status=201)
+        created = await self._jobs.create(description)
+        return _answer({"id": created.id}, created.revision, status=201)
 
     async def list_jobs(self, request: Request) -> Response:
         query = Query.parse(request.query_params)
-        rows = await self._jobs.find(query)
+        rows, revision = await self._jobs.find(query)
         if query.since is not None:
-            return self._answer(self._feed(rows))
-        return self._answer(self._detailed(rows) if query.detail else [entry(row) for row in rows])
+            shown = self._feed(rows)
+        elif query.detail:
+            shown = self._detailed(rows)
+        else:
+            shown = [entry(row) for row in rows]
+        return _answer(shown, revision)
 
     async def describe_job(self, request: Request) -> Response:
-        rows = await self._jobs.find(Query(ids=(request.path_params["id"],)))
-        return self._answer(self._detailed(rows))
+        rows, revision = await self._jobs.find(Query(ids=(request.path_params["id"],)))
+        return _answer(self._detailed(rows), revision)
 
     async def delete_job(self, request: Request) -> Response:
         return await self._delete([request.path_params["id"]])
@@ -111,7 +116,7 @@ class Api:
 
     async def resources(self, _: Request) -> Response:
         shown = [{"cpus": part.cpus, "memory": part.memory} for part in self._engine.capacity()]
-        return self._answer({"existing": [{"capacity": shown[0], "free": shown[1], "site": "local"}]})
+        return _answer({"existing": [{"capacity": shown[0], "free": shown[1], "site": "local"}]})
 
     async def stored_object(self, request: Request) -> Response:
         """A file behind a presigned URL; the signature takes the place of a token."""
@@ -125,7 +130,7 @@ class Api:
     async def _delete(self, ids: Sequence[int]) -> Response:
         if not await self._jobs.delete(ids):
             raise Refusal(400, "No such job(s)")
-        return self._answer({})
+        return _answer({})
 
     def _feed(self, rows: list[sqlite3.Row]) -> list[dict[str, Any]]:
         """Changed jobs; those that ended with all that a waiter wants to know of them."""
@@ -147,11 +152,6 @@ class Api:
         route = f"{_OBJECTS}/{Path(path).relative_to(self._stored)}"
         query = self._signer.sign_path(route, int(time.time()) + OUTPUT_URL_S, "GET")
         return f"{self._jobs.url.removesuffix(BASE)}{route}?{query}"
-
-    def _answer(self, value: object, status: int = 200) -> Response:
-        headers = {"Prominence-Features": FEATURES, "Prominence-Revision": str(self._jobs.revision)}
-        body = json.dumps(value, separators=(",", ":")) + "\n"
-        return Response(body, status, headers, media_type="application/json")
 
     def _guarded(self, app: ASGIApp) -> ASGIApp:
         """Only for callers on this machine with a token, and not for web pages they look at."""
@@ -179,6 +179,15 @@ class Api:
         return None
 
 
+def _answer(value: object, revision: int | None = None, *, status: int = 200) -> Response:
+    """JSON; a listing or a submission also says which changes of jobs it knows of."""
+    headers = {"Prominence-Features": FEATURES}
+    if revision is not None:
+        headers["Prominence-Revision"] = str(revision)
+    body = json.dumps(value, separators=(",", ":")) + "\n"
+    return Response(body, status, headers, media_type="application/json")
+
+
 def _refusing(violations: Sequence[Any]) -> list[Any]:
     return [violation for violation in violations if violation.kind == "invalid"]
 
@@ -187,8 +196,8 @@ async def _json_body(request: Request) -> Any:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > BODY_LIMIT:
-            raise Refusal(413, f"the request is larger than {BODY_LIMIT} bytes")
+        if len(body) > MAX_REQUEST:
+            raise Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
     try:
         return json.loads(body)
     except ValueError as error:

@@ -5,7 +5,7 @@
     <state directory>/          0700, owned by the user, on a disk of this host
         start.lock              held by a client while it starts the service
         service.lock            held by the service for its whole life
-        endpoint.json           URL and token of the running service (0600)
+        endpoint.json           URL and token of the service that holds a lock on it (0600)
         port                    where it listened last
         secret                  signs tokens and presigned URLs (0600)
         service.db service.log
@@ -15,22 +15,24 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import stat
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import LocalServiceError
-from prominence.local.machine.files import read_json, write_json
-from prominence.local.machine.hardware import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _SECRET_BYTES: Final = 32
+_LOOKERS_S: Final = 2.0  # others hold the service's lock for moments only, to see whether it is free
+_LOCK_RETRY_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,6 @@ class Endpoint:
     url: str
     token: str
     pid: int
-    boot_id: str
     version: str
     cpus: int
     memory: float
@@ -60,6 +61,7 @@ class StateDirectory:
         self._endpoint = path / "endpoint.json"
         self._port = path / "port"
         self._secret = path / "secret"
+        self._published: int | None = None
 
     def open(self) -> None:
         try:
@@ -85,17 +87,30 @@ class StateDirectory:
             return self._secret.read_text()
 
     def publish(self, endpoint: Endpoint) -> None:
-        write_json(self._endpoint, asdict(endpoint))
+        """Say where the service is. The file is locked for as long as this process lives."""
+        scratch = self.path / f"endpoint.{endpoint.pid}.new"
+        descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(descriptor, json.dumps(asdict(endpoint)).encode())
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        scratch.replace(self._endpoint)
+        self._published = descriptor
 
     def withdraw(self) -> None:
         self._endpoint.unlink(missing_ok=True)
 
     def endpoint(self) -> Endpoint | None:
         """The service that runs now; None when none does, whatever an older file says."""
-        found = read_json(self._endpoint)
-        if found is None or found.get("boot_id") != boot_id() or not self.is_served():
+        try:
+            descriptor = os.open(self._endpoint, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return None
-        return Endpoint(**found)
+        with os.fdopen(descriptor, "rb") as file:
+            found = json.loads(file.read())
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return Endpoint(**found)
+        return None
 
     def last_port(self) -> int:
         """The port of the latest service here, which jobs that still run know; 0 if there was none."""
@@ -108,29 +123,43 @@ class StateDirectory:
         self._port.write_text(str(port))
 
     def is_served(self) -> bool:
-        with self._locked("service.lock", fcntl.LOCK_SH | fcntl.LOCK_NB) as is_free:
+        """True until the last moment of a service, when it answers no more."""
+        with self._locked("service.lock", fcntl.LOCK_SH, patience_s=0) as is_free:
             return not is_free
 
     @contextmanager
     def serving(self) -> Iterator[bool]:
         """Hold the place of the one service; False when another has it."""
-        with self._locked("service.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as mine:
+        with self._locked("service.lock", fcntl.LOCK_EX, patience_s=_LOOKERS_S) as mine:
             yield mine
 
     @contextmanager
     def starting(self) -> Iterator[None]:
         """Let one client at a time look for the service and start it."""
-        with self._locked("start.lock", fcntl.LOCK_EX):
+        with self._locked("start.lock", fcntl.LOCK_EX, patience_s=None):
             yield
 
     @contextmanager
-    def _locked(self, name: str, how: int) -> Iterator[bool]:
+    def _locked(self, name: str, how: int, patience_s: float | None) -> Iterator[bool]:
+        """Hold a lock, if it is to be had within some seconds (None: at any time)."""
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, how)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+            yield _lock(descriptor, how, patience_s)
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int, patience_s: float | None) -> bool:
+    if patience_s is None:
+        fcntl.flock(descriptor, how)
+        return True
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_LOCK_RETRY_S)
+        else:
+            return True

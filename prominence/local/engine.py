@@ -94,8 +94,11 @@ class Engine(Protocol):
     def refuses(self, description: dict[str, Any]) -> str | None:
         """Why this engine cannot run such a job, or None."""
 
-    async def recover(self, attempts: Iterable[Attempt]) -> None:
-        """Take up attempts of an earlier life of the service: each runs on, ends, or is queued again."""
+    async def recover(self, wanted: Iterable[Attempt], unwanted: Iterable[Attempt]) -> None:
+        """Take up attempts of an earlier life of the service.
+
+        Each wanted one runs on, ends, or is queued again; each unwanted one is ended if it runs.
+        """
 
     async def submit(self, attempts: Sequence[Attempt]) -> None:
         """Queue attempts; they start in order of priority, then of arrival."""

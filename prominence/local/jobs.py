@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import Attempt, AttemptId, Change, Engine, Outcome, Stream
@@ -34,6 +34,20 @@ _DEFAULT_WALLTIME_MIN: Final = 720
 _RECORD_AGAIN_S: Final = 1.0
 
 
+class Created(NamedTuple):
+    """An accepted job, and the revision that it began with (0: it was there before)."""
+
+    id: int
+    revision: int
+
+
+class Found(NamedTuple):
+    """Jobs, and the latest revision that is in what is said of them."""
+
+    rows: list[sqlite3.Row]
+    revision: int
+
+
 class Jobs:
     def __init__(self, store: Store, engine: Engine, signer: Signer, url: str) -> None:
         self._store = store
@@ -44,16 +58,17 @@ class Jobs:
             0
         ]
         self._last_id: int = newest["id"]
-        self.revision: int = newest["rev"]
+        self._revision: int = newest["rev"]
         self._changed: asyncio.Future[None] | None = None
 
     def has_unfinished(self) -> bool:
         return bool(self._store.read("select 1 from jobs where status in ('idle', 'running') limit 1"))
 
     async def recover(self) -> None:
-        """Hand every job that has not ended to the engine, which knows how far each one is."""
-        rows = self._active_rows()
-        await self._engine.recover([self._attempt(row) for row in rows])
+        """Hand every job that may still run to the engine, which knows how far each one is."""
+        wanted = [self._attempt(row) for row in self._active_rows()]
+        deleted = self._store.read("select * from jobs where status = 'deleted' and ended is null")
+        await self._engine.recover(wanted, [self._attempt(row) for row in deleted])
 
     async def follow_engine(self) -> None:
         """Record what the engine reports, for as long as the service lives."""
@@ -71,7 +86,7 @@ class Jobs:
             seen = changes[-1].sequence
             await self._submit_if_idle(again)
 
-    async def create(self, description: dict[str, Any]) -> int:
+    async def create(self, description: dict[str, Any]) -> Created:
         """Accept a validated job; the same submission label again gives the same id."""
         if (reason := self._engine.refuses(description)) is not None:
             raise Refusal(400, reason)
@@ -81,12 +96,12 @@ class Jobs:
             known = self._store.read("select id from jobs where submission = ?", (tag,))
             if known:
                 await self._store.committed()
-                return int(known[0]["id"])
-        row_id = self._insert(description, labels, tag)
+                return Created(known[0]["id"], 0)
+        created = self._insert(description, labels, tag)
         await self._store.committed()
         self._wake()
-        await self._submit_if_idle([self._attempt(self._rows_by_id([row_id])[0])])
-        return row_id
+        await self._submit_if_idle([self._attempt(self._rows_by_id([created.id])[0])])
+        return created
 
     async def delete(self, ids: Iterable[int]) -> bool:
         """End jobs; False when none of them is active."""
@@ -99,16 +114,17 @@ class Jobs:
         await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in rows])
         return bool(rows)
 
-    async def find(self, query: Query) -> list[sqlite3.Row]:
+    async def find(self, query: Query) -> Found:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
         deadline = time.monotonic() + query.wait
         while True:
-            rows = self._store.read(*query.sql())
+            found = Found(self._store.read(*query.sql()), self._revision)
             await self._store.committed()
             left = deadline - time.monotonic()
-            if rows or query.since is None or query.since > self.revision or left <= 0:
-                return rows
-            await self._next_change(left)
+            if found.rows or query.since is None or query.since > found.revision or left <= 0:
+                return found
+            if found.revision == self._revision:
+                await self._next_change(left)
 
     def inputs(self, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
         marks = ",".join("?" * len(ids))
@@ -133,9 +149,9 @@ class Jobs:
             found = self._engine.read_output(attempt, stream, 0, offset)  # as the real service does
         return found or b""
 
-    def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> int:
+    def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> Created:
         self._last_id += 1
-        job = self._last_id
+        job, revision = self._last_id, self._next_revision()
         inputs = description.pop("inputs", None)
         self._store.write(
             "insert into jobs (id, name, status, description, submission, created, revision)"
@@ -146,7 +162,7 @@ class Jobs:
                 json.dumps(description),
                 tag,
                 int(time.time()),
-                self._next_revision(),
+                revision,
             ),
             survive_power_loss=True,
         )
@@ -154,7 +170,7 @@ class Jobs:
             self._store.write("insert into labels values (?, ?, ?)", (job, name, value))
         if inputs:
             self._store.write("insert into inputs values (?, ?)", (job, json.dumps(inputs)))
-        return job
+        return Created(job, revision)
 
     def _record(self, change: Change) -> Attempt | None:
         """Write down a change of the engine's; returns an attempt when the job is to be tried again."""
@@ -232,8 +248,8 @@ class Jobs:
         return self._store.read("select * from jobs where status in ('idle', 'running') order by id")
 
     def _next_revision(self) -> int:
-        self.revision += 1
-        return self.revision
+        self._revision += 1
+        return self._revision
 
     def _wake(self) -> None:
         if self._changed is not None:

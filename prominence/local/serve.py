@@ -20,7 +20,7 @@ from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import Capacity
 from prominence.local.jobs import Jobs
 from prominence.local.machine.engine import Machine
-from prominence.local.machine.hardware import boot_id, machine_capacity
+from prominence.local.machine.hardware import machine_capacity
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.version import __version__
@@ -64,7 +64,6 @@ def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
 
 
 async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[], None]) -> None:
-    state.withdraw()  # an endpoint left by a service that was killed
     listening = _listen(state.last_port())
     port = listening.getsockname()[1]
     state.keep_port(port)
@@ -77,9 +76,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     jobs = Jobs(store, engine, signer, url)
     await jobs.recover()
     api = Api(jobs, engine, signer, state.attempts)
-    endpoint = Endpoint(
-        url, signer.user_token(), os.getpid(), boot_id(), __version__, capacity.cpus, capacity.memory
-    )
+    endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
 
     def started() -> None:
         state.publish(endpoint)

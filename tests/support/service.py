@@ -9,13 +9,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+import psutil
 import requests
+from support.until import until
 
 from prominence import Settings
 from prominence.local import daemon
 from prominence.local.directory import StateDirectory
 from prominence.settings import LocalSettings
-from support.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,9 +85,7 @@ class LocalService:
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         """A plain request with the service's token, as any other program would send it."""
         headers = {"Authorization": f"Bearer {self.endpoint.token}", **options.pop("headers", {})}
-        return requests.request(
-            method, self.endpoint.url + path, headers=headers, timeout=30, **options
-        )
+        return requests.request(method, self.endpoint.url + path, headers=headers, timeout=30, **options)
 
     def get(self, path: str, **query: str) -> requests.Response:
         return self.request("GET", path, params=query)
@@ -117,8 +116,8 @@ def job(command: str, **fields: Any) -> dict[str, Any]:
 
 def is_alive(pid: int) -> bool:
     """True for a process that runs; an ended one that nobody has waited for does not count."""
-    with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
 
 

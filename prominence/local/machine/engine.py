@@ -43,6 +43,7 @@ EVICTED: Final = "Job was evicted"
 NO_RESOURCES: Final = "No matching resources"
 _KILL_GRACE_S: Final = 10.0
 _LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
+_LAUNCHER_PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
 _CLAIM_TIME_S: Final = 30.0  # a forked supervisor that has not claimed by then is gone
 
 
@@ -71,6 +72,7 @@ class Machine:
         self._changed = asyncio.Event()
         self._launcher: _Launcher | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._replacing: asyncio.Task[None] | None = None
         self._hardware = cpu_description()
 
     async def open(self) -> None:
@@ -79,10 +81,10 @@ class Machine:
         self._looking = asyncio.create_task(self._look_from_time_to_time())
 
     async def close(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._looking
+        background = [task for task in (self._looking, self._replacing) if task is not None]
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         for running in self._running.values():
             if running.watch is not None:
                 running.watch.close()
@@ -123,26 +125,34 @@ class Machine:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(claim.pid, signal.SIGTERM)
 
-    async def recover(self, attempts: Iterable[Attempt]) -> None:
+    async def recover(self, wanted: Iterable[Attempt], unwanted: Iterable[Attempt]) -> None:
         """Adopt what runs, finish what ended unseen, evict what was lost, queue what never started."""
-        queued: list[Attempt] = []
-        for attempt in attempts:
-            files = self.files(attempt.id)
-            described = files.read_description()
-            if described is None or (files.claimed_by() is None and described["boot_id"] == boot_id()):
-                queued.append(attempt)
-                continue
-            needs = Needs.of(attempt.description["resources"], self._queue.capacity)
-            self._queue.occupy(needs)
-            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
-            claim = files.claimed_by()
-            if claim is not None and files.is_supervised():
-                log.info("attempt %s goes on under process %d", attempt.id, claim.pid)
-                self._report_start(attempt.id, claim.time)
-                self._watch(attempt.id, claim.pid)
+        await self.submit([attempt for attempt in wanted if not self._take_up(attempt)])
+        running = []
+        for attempt in unwanted:
+            if self._take_up(attempt):
+                running.append(attempt.id)
             else:
-                self._ended(attempt.id)
-        await self.submit(queued)
+                self._report(attempt.id, Outcome("cancelled", time.time()))
+        await self.cancel(running)
+
+    def _take_up(self, attempt: Attempt) -> bool:
+        """Go on with an attempt that may have been started before; False when it certainly was not."""
+        files = self.files(attempt.id)
+        described = files.read_description()
+        claim = files.claimed_by()
+        if described is None or (claim is None and described["boot_id"] == boot_id()):
+            return False
+        needs = Needs.of(attempt.description["resources"], self._queue.capacity)
+        self._queue.occupy(needs)
+        self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
+        if claim is not None and files.is_supervised():
+            log.info("attempt %s goes on under process %d", attempt.id, claim.pid)
+            self._report_start(attempt.id, claim.time)
+            self._watch(attempt.id, claim.pid)
+        else:
+            self._ended(attempt.id)
+        return True
 
     async def changes(self, since: int) -> list[Change]:
         while self._changes and self._changes[0].sequence <= since:
@@ -173,7 +183,8 @@ class Machine:
             files = self.files(attempt.id)
             try:
                 files.create(self._instructions(attempt, needs))
-                self._require_launcher().ask_for(files.root)
+                if self._launcher is not None:  # else the next one is told
+                    self._launcher.ask_for(files.root)
             except OSError as error:
                 log.exception("attempt %s cannot be started", attempt.id)
                 reason = f"Unable to execute task(s): {error.strerror}"
@@ -208,11 +219,6 @@ class Machine:
             },
         }
 
-    def _require_launcher(self) -> _Launcher:
-        if self._launcher is None:
-            raise RuntimeError("the engine is not open")
-        return self._launcher
-
     def _launched(self, root: Path, pid: int | None, error: str) -> None:
         attempt = _attempt_of(root)
         running = self._running.get(attempt)
@@ -230,9 +236,10 @@ class Machine:
         """Every attempt that was asked for but not claimed is asked for again; a claim is given once."""
         log.error("the launcher process ended; starting another")
         self._launcher = None
-        asyncio.get_running_loop().create_task(self._replace_launcher())
+        self._replacing = asyncio.create_task(self._replace_launcher())
 
     async def _replace_launcher(self) -> None:
+        await asyncio.sleep(_LAUNCHER_PAUSE_S)
         self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
         for attempt, running in list(self._running.items()):
             if running.pid is None:

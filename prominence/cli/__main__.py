@@ -1,0 +1,3 @@
+from prominence.cli import main
+
+main()

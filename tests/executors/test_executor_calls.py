@@ -1,0 +1,309 @@
+"""Functions as jobs: what goes in, and what comes back."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+import pickle
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.until import until
+
+from prominence import Resources, Session
+from prominence.exceptions import (
+    InvalidDescription,
+    JobDeleted,
+    JobEvicted,
+    NoMatchingResources,
+    ResultError,
+    StageOutFailed,
+    TaskExitError,
+    WalltimeExceeded,
+)
+from prominence.local.machine.files import AttemptFiles
+from prominence_executors import ProminenceExecutor
+from prominence_executors.calls import packing, results
+from prominence_executors.runner import main as runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.service import LocalService
+
+
+def describe(*args: object, **kwargs: object) -> tuple[Any, Any]:
+    return args, kwargs
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def moved(self, by: int) -> Point:
+        return Point(self.x + by)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and self.x == other.x
+
+    __hash__ = object.__hash__
+
+
+def test_a_function_gets_its_arguments_and_gives_its_value(executor: ProminenceExecutor) -> None:
+    assert executor.submit(describe, 1, "two", self=3, fn=[4]).result() == (
+        (1, "two"),
+        {"self": 3, "fn": [4]},
+    )
+
+
+def test_callables_of_every_kind(executor: ProminenceExecutor) -> None:
+    offset = 10
+    futures = [
+        executor.submit(lambda x: x + offset, 1),
+        executor.submit(functools.partial(pow, 2), 5),
+        executor.submit(Point(1).moved, 2),
+        executor.submit(math.sqrt, 16),
+        executor.submit(Point, 7),
+    ]
+
+    assert [future.result() for future in futures] == [11, 32, Point(3), 4.0, Point(7)]
+
+
+def test_a_function_may_return_functions(executor: ProminenceExecutor) -> None:
+    assert executor.submit(lambda: lambda x: x * 2).result()(21) == 42
+
+
+def test_functions_of_the_users_own_modules_travel_along(
+    executor: ProminenceExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_module.py").write_text("FACTOR = 3\n\ndef scaled(x):\n    return FACTOR * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("users_module")
+
+    assert executor.submit(module.scaled, 5).result() == 15
+
+
+def test_the_callers_own_interpreter_is_used(executor: ProminenceExecutor) -> None:
+    assert executor.submit(lambda: sys.executable).result() == sys.executable
+
+
+def test_large_values_come_back_whole(executor: ProminenceExecutor) -> None:
+    value = executor.submit(lambda: bytes(range(256)) * 40_000).result()
+
+    assert value == bytes(range(256)) * 40_000
+
+
+def test_what_a_function_prints_is_the_jobs_output(executor: ProminenceExecutor) -> None:
+    future = executor.submit(print, "hello")
+    future.result()
+
+    assert future.stdout() == "hello\n"
+    assert future.stderr() == ""
+
+
+def raise_key_error() -> None:
+    raise KeyError("no such thing")
+
+
+def test_exceptions_come_back_with_the_remote_traceback(executor: ProminenceExecutor) -> None:
+    with pytest.raises(KeyError, match="no such thing") as caught:
+        executor.submit(raise_key_error).result()
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, results.RemoteTraceback)
+    assert "in raise_key_error" in cause.text
+    assert "runner" not in cause.text
+    assert "in raise_key_error" in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("error", [SystemExit(5), KeyboardInterrupt()])
+def test_exceptions_that_end_programs_come_back_too(
+    executor: ProminenceExecutor, error: BaseException
+) -> None:
+    def stop() -> None:
+        raise error
+
+    assert type(executor.submit(stop).exception()) is type(error)
+
+
+class Unpicklable(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("never")
+
+
+def test_an_exception_that_cannot_be_pickled_is_still_told(executor: ProminenceExecutor) -> None:
+    def fail() -> None:
+        raise Unpicklable("the reason")
+
+    with pytest.raises(ResultError, match="Unpicklable") as caught:
+        executor.submit(fail).result()
+
+    assert "the reason" in str(caught.value.__cause__)
+
+
+def test_an_argument_that_cannot_be_pickled_fails_the_future_alone(
+    executor: ProminenceExecutor, session: Session
+) -> None:
+    before = len(session.client.list_jobs(everything=True).jobs)
+
+    future = executor.submit(len, threading.Lock())
+
+    assert isinstance(future.exception(), TypeError)
+    assert future.job.id is None
+    assert len(session.client.list_jobs(everything=True).jobs) == before
+
+
+def test_a_value_that_cannot_be_pickled_is_told(executor: ProminenceExecutor) -> None:
+    with pytest.raises(ResultError, match="value cannot be pickled") as caught:
+        executor.submit(threading.Lock).result()
+
+    assert "lock" in str(caught.value.__cause__)
+
+
+def _exit_here() -> None:
+    raise SystemExit
+
+
+class PoisonedHere:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def __reduce__(self) -> Any:
+        return _unless_in, (self.pid,)
+
+
+def _unless_in(pid: int) -> None:
+    if os.getpid() == pid:
+        _exit_here()
+
+
+def test_a_value_that_cannot_be_read_here_is_told(executor: ProminenceExecutor) -> None:
+    pid = os.getpid()
+
+    with pytest.raises(ResultError, match="cannot be read here: SystemExit"):
+        executor.submit(lambda: PoisonedHere(pid)).result()
+
+    assert executor.submit(len, "still at work").result() == 13
+
+
+def test_a_call_that_is_too_large_is_refused_before_it_is_sent(executor: ProminenceExecutor) -> None:
+    future = executor.submit(len, os.urandom(2_000_000))
+
+    with pytest.raises(InvalidDescription, match="at most 1048576 bytes"):
+        future.result()
+    assert future.job.id is None
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [(lambda: os._exit(7), "exit code 7"), (lambda: os.kill(os.getpid(), 9), "signal 9")],
+)
+def test_a_call_that_ends_its_process_is_told(executor: ProminenceExecutor, function: Any, text: str) -> None:
+    with pytest.raises(TaskExitError, match=text) as caught:
+        executor.submit(function).result()
+
+    assert caught.value.job_id is not None
+    assert len(caught.value.exit_codes) == 1
+
+
+def test_a_call_that_needs_too_much_is_told(executor: ProminenceExecutor) -> None:
+    future = executor.with_options(resources=Resources(cpus=1000)).submit(len, "")
+
+    with pytest.raises(NoMatchingResources, match="No matching resources"):
+        future.result()
+
+
+def test_a_missing_output_fails_the_call(executor: ProminenceExecutor) -> None:
+    with pytest.raises(StageOutFailed, match="no such file"):
+        executor.with_options(output_files=["nothing.txt"]).submit(len, "").result()
+
+
+def test_outputs_of_a_call_are_with_its_job(executor: ProminenceExecutor, tmp_path: Path) -> None:
+    def write() -> int:
+        with open("numbers.txt", "w") as file:  # noqa: PTH123 - runs elsewhere
+            return file.write("1 2 3")
+
+    future = executor.with_options(output_files=["numbers.txt"]).submit(write)
+
+    assert future.result() == 5
+    saved = tmp_path / "saved"
+    assert future.job.get_output_file("numbers.txt", save_as=saved) == "1 2 3"
+    assert saved.read_text() == "1 2 3"
+
+
+def test_a_call_over_its_walltime_is_told(own_service: LocalService) -> None:
+    with (
+        Session(own_service.settings()) as session,
+        ProminenceExecutor(session=session, resources=Resources(walltime=1)) as executor,
+        pytest.raises(WalltimeExceeded, match="Walltime limit exceeded"),
+    ):
+        executor.submit("sleep 600").result()
+
+
+def test_a_job_that_somebody_deletes_is_told(executor: ProminenceExecutor, session: Session) -> None:
+    future = executor.submit("sleep 600")
+    job_id = until(lambda: future.job.id)
+    session.client.delete_job(job_id)
+
+    with pytest.raises(JobDeleted, match="deleted by user"):
+        future.result()
+
+
+def test_a_job_whose_supervisor_is_lost_is_told(executor: ProminenceExecutor, service: LocalService) -> None:
+    future = executor.submit("sleep 600")
+    job_id = until(lambda: future.job.id)
+    claim = until(AttemptFiles(service.state.attempts / f"{job_id}-1").claimed_by)
+    os.kill(claim.pid, 9)
+
+    with pytest.raises(JobEvicted, match="submit it again"):
+        future.result()
+
+
+class TestRunner:
+    """The runner's own files, without a service."""
+
+    def call(self, tmp_path: Path, header: bytes, payload: bytes) -> tuple[int, results.Record]:
+        (tmp_path / "call").write_bytes(header + b"\n" + payload)
+        code = runner.main([str(tmp_path / "call"), str(tmp_path / "result")])
+        return code, results.Record.parse((tmp_path / "result").read_bytes())
+
+    def test_another_python_is_told_by_name(self, tmp_path: Path) -> None:
+        code, record = self.call(tmp_path, b'{"python": [3, 99]}', b"")
+
+        assert code == 90
+        with pytest.raises(ResultError, match=r"has Python 3\.\d+, the caller another"):
+            record.value()
+
+    def test_a_module_that_the_image_lacks_is_named(self, tmp_path: Path) -> None:
+        header = f'{{"python": [3, {sys.version_info.minor}]}}'.encode()
+
+        code, record = self.call(tmp_path, header, b"cno_such_module\nf\n.")
+
+        assert code == 91
+        with pytest.raises(ResultError, match="no module 'no_such_module'"):
+            record.value()
+
+    def test_a_damaged_result_is_told(self, tmp_path: Path) -> None:
+        runner.write(str(tmp_path / "result"), {"kind": "value"}, pickle.dumps([1, 2, 3]))
+        content = (tmp_path / "result").read_bytes()
+
+        for damaged in (content[:-1], content[:-1] + b"x", b"", b"text", content.partition(b"\n")[0]):
+            with pytest.raises(ResultError):
+                results.Record.parse(damaged)
+
+    def test_a_call_that_only_began_tells_no_outcome(self, tmp_path: Path) -> None:
+        runner.write(str(tmp_path / "result"), {"kind": "started"})
+
+        assert not results.Record.parse((tmp_path / "result").read_bytes()).tells_the_outcome
+
+    def test_the_archive_is_the_same_every_time(self) -> None:
+        first = packing.runner_archive()
+        packing.runner_archive.cache_clear()
+
+        assert packing.runner_archive() == first
+        assert len(first) < 40_000

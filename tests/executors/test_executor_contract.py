@@ -1,0 +1,244 @@
+"""What `concurrent.futures` promises, and what this executor adds to its futures."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+import pytest
+from support.clock import VirtualClock
+from support.until import until
+
+from prominence import Session
+from prominence.exceptions import JobDeleted, ServiceUnavailable
+from prominence.settings import Settings
+from prominence_executors import ProminenceExecutor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.service import LocalService
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def test_it_is_an_executor_with_real_futures(executor: ProminenceExecutor) -> None:
+    future = executor.submit(double, 4)
+
+    assert isinstance(executor, concurrent.futures.Executor)
+    assert isinstance(future, concurrent.futures.Future)
+    assert concurrent.futures.wait([future]).done == {future}
+    assert list(concurrent.futures.as_completed([future])) == [future]
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_the_number_of_workers_must_be_positive(workers: int) -> None:
+    with pytest.raises(ValueError, match="max_workers must be greater than 0"):
+        ProminenceExecutor(max_workers=workers)
+
+
+def test_map_keeps_the_order_and_takes_its_inputs_at_once(executor: ProminenceExecutor) -> None:
+    taken = []
+
+    def numbers() -> object:
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    results = executor.map(double, numbers())
+
+    assert taken == list(range(12))
+    assert list(results) == [2 * number for number in range(12)]
+
+
+def test_map_raises_at_the_place_of_the_failure(executor: ProminenceExecutor) -> None:
+    results = executor.map(lambda x: 1 // x, [1, 0, 1])
+
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_map_gives_up_after_its_timeout(executor: ProminenceExecutor, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    with pytest.raises(TimeoutError):
+        next(executor.map(lambda path: open(path).read(), [str(gate)], timeout=0.05))  # noqa: PTH123, SIM115
+    gate.write_text("go")
+
+
+def test_a_future_can_be_awaited(executor: ProminenceExecutor) -> None:
+    async def both() -> list[int]:
+        loop = asyncio.get_running_loop()
+        return [
+            await asyncio.wrap_future(executor.submit(double, 1)),
+            await loop.run_in_executor(executor, double, 2),
+        ]
+
+    assert asyncio.run(both()) == [2, 4]
+
+
+def test_only_so_many_jobs_are_sent_and_the_rest_can_be_cancelled(session: Session) -> None:
+    with ProminenceExecutor(max_workers=1, session=session) as executor:
+        first = executor.submit("sleep 600")
+        second, third = executor.submit(double, 1), executor.submit(double, 2)
+        until(lambda: first.status == "running")
+
+        assert (first.cancel(), second.cancel()) == (False, True)
+        assert (second.cancelled(), second.job.id) == (True, None)
+        assert third.status == "pending"
+        assert first.kill()
+        assert third.result() == 4
+
+
+def test_kill_ends_the_job(executor: ProminenceExecutor) -> None:
+    future = executor.submit("sleep 600")
+    until(lambda: future.status == "running")
+
+    assert future.kill()
+    with pytest.raises(JobDeleted):
+        future.result()
+    assert not future.kill()
+    assert future.status == "deleted"
+
+
+def test_kill_reaches_a_job_that_is_being_sent(executor: ProminenceExecutor) -> None:
+    futures = [executor.submit("sleep 600") for _ in range(20)]
+
+    assert all(future.kill() for future in futures)
+    for future in futures:
+        assert future.cancelled() or isinstance(future.exception(), JobDeleted)
+
+
+def test_the_job_is_on_the_future(executor: ProminenceExecutor) -> None:
+    future = executor.submit(double, 1)
+    future.result()
+
+    assert future.job.id is not None
+    assert future.job.name == "double"
+    assert future.job.exit_codes == (0,)
+    assert str(future.job.id) in repr(future)
+
+
+def test_no_futures_after_shutdown(session: Session) -> None:
+    executor = ProminenceExecutor(session=session)
+    future = executor.submit(double, 3)
+    executor.shutdown(wait=False)
+
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        executor.submit(double, 3)
+    assert future.result() == 6
+
+
+def test_shutdown_waits(session: Session) -> None:
+    executor = ProminenceExecutor(session=session)
+    futures = [executor.submit(double, number) for number in range(5)]
+
+    executor.shutdown()
+
+    assert all(future.done() for future in futures)
+
+
+def test_shutdown_can_cancel_what_was_not_sent(session: Session) -> None:
+    executor = ProminenceExecutor(max_workers=2, session=session)
+    futures = [executor.submit(double, number) for number in range(30)]
+
+    executor.shutdown(cancel_futures=True)
+
+    cancelled = [future for future in futures if future.cancelled()]
+    assert len(cancelled) > 20
+    assert [future.result() for future in futures if not future.cancelled()]
+
+
+def test_a_child_ends_alone_and_a_parent_with_its_children(session: Session) -> None:
+    parent = ProminenceExecutor(session=session)
+    first, second = parent.with_options(name="first"), parent.with_options(name="second")
+    with first:
+        assert first.submit(double, 1).result() == 2
+    future = second.submit(double, 2)
+    with pytest.raises(RuntimeError):
+        first.submit(double, 1)
+    assert parent.submit(double, 3).result() == 6
+
+    parent.shutdown()
+
+    assert future.done()
+    with pytest.raises(RuntimeError):
+        second.submit(double, 1)
+
+
+def test_no_thread_is_left_after_shutdown(service: LocalService) -> None:
+    before = set(threading.enumerate())
+    session = Session(service.settings())
+    with ProminenceExecutor(session=session) as executor:
+        assert list(executor.map(double, range(20))) == [2 * number for number in range(20)]
+    session.close()
+
+    assert set(threading.enumerate()) == before
+
+
+def test_few_threads_wait_for_many_jobs(session: Session) -> None:
+    before = threading.active_count()
+    with ProminenceExecutor(session=session) as executor:
+        futures = [executor.submit("sleep 600") for _ in range(60)]
+        until(lambda: all(future.job.id for future in futures))
+        until(lambda: threading.active_count() - before <= 4)
+        for future in futures:
+            future.kill()
+
+
+def test_arguments_and_results_are_let_go(executor: ProminenceExecutor) -> None:
+    class Thing:
+        pass
+
+    thing = Thing()
+    argument = weakref.ref(thing)
+    future = executor.submit(lambda given: given, thing)
+    del thing
+    result = weakref.ref(future.result())
+
+    until(lambda: gc.collect() >= 0 and argument() is None)
+    del future
+    until(lambda: gc.collect() >= 0 and result() is None)
+
+
+def test_a_program_that_ends_waits_for_its_futures(service: LocalService) -> None:
+    script = (
+        "from prominence_executors import ProminenceExecutor\n"
+        "executor = ProminenceExecutor()\n"
+        "executor.submit(sum, [1, 2]).add_done_callback(lambda f: print('result', f.result(), flush=True))\n"
+    )
+    environment = {
+        **os.environ,
+        "PROMINENCE_URL": service.endpoint.url,
+        "PROMINENCE_TOKEN": service.endpoint.token,
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("result 3\n", "")
+
+
+def test_a_service_that_is_not_there_fails_the_future(service: LocalService) -> None:
+    nowhere = Settings(url="http://127.0.0.1:9/prominence/v1", token="made-up-token", local=service.local)
+    with (
+        Session(nowhere, clock=VirtualClock()) as session,
+        ProminenceExecutor(session=session) as executor,
+    ):
+        error = executor.submit("true").exception()
+
+    assert isinstance(error, ServiceUnavailable)
+    assert "http://127.0.0.1:9/prominence/v1" in str(error)
+    assert "made-up-token" not in str(error)

@@ -1,0 +1,93 @@
+"""Which attempt starts next."""
+
+from __future__ import annotations
+
+import pytest
+
+from prominence.local.engine import Attempt, AttemptId, Capacity
+from prominence.local.machine.queue import Needs, Queue
+
+
+def attempt(job: int, cpus: int = 1, memory: float = 1, priority: int = 0) -> Attempt:
+    return Attempt(AttemptId(job, 1), {"resources": {"cpus": cpus, "memory": memory}}, {}, priority)
+
+
+def started(queue: Queue) -> list[int]:
+    found = []
+    while (taken := queue.take_next()) is not None:
+        found.append(taken[0].id.job)
+    return found
+
+
+def test_order_is_by_priority_then_by_arrival() -> None:
+    queue = Queue(Capacity(10, 10))
+    for job, priority in ((1, 0), (2, 5), (3, 0), (4, 5), (5, -1)):
+        queue.add(attempt(job, priority=priority))
+
+    assert started(queue) == [2, 4, 1, 3, 5]
+
+
+def test_only_what_fits_starts() -> None:
+    queue = Queue(Capacity(4, 8))
+    queue.add(attempt(1, cpus=3))
+    queue.add(attempt(2, cpus=2))
+    queue.add(attempt(3, cpus=1, memory=8))
+    queue.add(attempt(4, cpus=1, memory=7))
+
+    assert started(queue) == [1, 4]
+    queue.release(Needs(3, 1))
+    assert started(queue) == [2]
+
+
+def test_memory_of_fractions_adds_up() -> None:
+    queue = Queue(Capacity(10, 1))
+    for job in range(10):
+        queue.add(attempt(job, memory=0.1))
+
+    assert len(started(queue)) == 10
+
+
+def test_a_large_attempt_is_not_passed_for_ever() -> None:
+    queue = Queue(Capacity(2, 100), patience=3)
+    queue.add(attempt(0))
+    assert started(queue) == [0]
+    queue.add(attempt(1, cpus=2))
+    for job in range(2, 10):
+        queue.add(attempt(job))
+
+    passed = []
+    for _ in range(8):
+        passed += started(queue)
+        if len(passed) < 3:
+            queue.release(Needs(1, 1))
+
+    assert passed == [2, 3, 4]
+    queue.release(Needs(1, 1))
+    queue.release(Needs(1, 1))
+    assert started(queue) == [1]
+
+
+def test_a_discarded_attempt_never_starts() -> None:
+    queue = Queue(Capacity(2, 2))
+    queue.add(attempt(1))
+    queue.add(attempt(2))
+
+    assert queue.discard(AttemptId(1, 1))
+    assert not queue.discard(AttemptId(1, 1))
+    assert (len(queue), started(queue), len(queue)) == (1, [2], 0)
+
+
+@pytest.mark.parametrize(
+    ("resources", "needs"),
+    [
+        ({"cpus": 2, "memory": 3}, (2, 3)),
+        ({"cpus": 2, "memoryPerCpu": 3}, (2, 6)),
+        ({"cpus": 2, "memory": 3, "nodes": 2}, (4, 6)),
+        ({"cpusRange": [1, 32], "memory": 1}, (8, 1)),
+        ({"cpusRange": [2, 4], "memoryPerCpu": 2}, (4, 8)),
+        ({"cpusOptions": [4, 2, 16], "memory": 1}, (4, 1)),
+        ({"cpusRange": [9, 12], "memory": 1}, (9, 1)),
+    ],
+)
+def test_needs_come_from_the_resources(resources: dict[str, object], needs: tuple[int, float]) -> None:
+    assert Needs.of(resources, Capacity(8, 64)) == needs

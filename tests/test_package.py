@@ -1,0 +1,104 @@
+"""The distribution as a whole: what it exports, imports, depends on and ships."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import prominence
+import prominence_executors
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("package", [prominence, prominence_executors])
+def test_every_exported_name_is_there(package: object) -> None:
+    names = package.__all__  # type: ignore[attr-defined]
+
+    assert list(names) == sorted(names, key=lambda name: (name.startswith("_"), name))
+    assert all(hasattr(package, name) for name in names)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert prominence.__version__ == version("prominence") == "1.0.0.dev0"
+
+
+def test_the_arrows_between_modules_point_down() -> None:
+    found = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert found.returncode == 0, found.stdout
+
+
+def test_importing_the_library_imports_nothing_heavy() -> None:
+    script = "import sys, json, prominence; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script]))
+
+    heavy = {"requests", "urllib3", "tenacity", "asyncio", "uvicorn", "starlette", "sqlite3", "jwt", "psutil"}
+    assert not heavy & set(loaded)
+
+
+def test_listing_executors_imports_no_host() -> None:
+    script = (
+        "import sys, json, prominence_executors as p; p.available(); print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", script]))
+
+    assert not [name for name in loaded if name.startswith("prominence_executors.hosts.")]
+
+
+def test_the_runner_needs_the_standard_library_alone() -> None:
+    source = (ROOT / "prominence_executors" / "runner" / "main.py").read_text()
+    imported = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            imported |= {each.name.split(".")[0] for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").split(".")[0])
+
+    assert imported - set(sys.stdlib_module_names) == {"cloudpickle"}  # which it carries
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    passes_on = {"daemon.py", "host_runtime.py"}  # give a few plain variables to processes that they start
+    readers = {
+        file.name
+        for package in ("prominence", "prominence_executors")
+        for file in (ROOT / package).rglob("*.py")
+        if "os.environ" in file.read_text()
+    }
+
+    assert readers - passes_on == {"settings.py"}
+
+
+def test_the_wheel_has_both_packages_and_their_types(tmp_path: Path) -> None:
+    hatch = pytest.importorskip("hatchling.builders.wheel", reason="the build backend is not installed here")
+    (built,) = hatch.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(built).namelist()
+
+    for package in ("prominence", "prominence_executors"):
+        assert f"{package}/__init__.py" in names
+        assert f"{package}/py.typed" in names
+    assert "prominence_executors/runner/main.py" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_every_module_can_be_imported() -> None:
+    for package in ("prominence", "prominence_executors"):
+        for file in (ROOT / package).rglob("*.py"):
+            name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            if not name.endswith(("__main__", "runner.main")):
+                importlib.import_module(name.removesuffix(".__init__"))
