@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from functools import cached_property
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from prominence.client import ProminenceClient
 from prominence.exceptions import ProminenceError
@@ -19,6 +18,17 @@ if TYPE_CHECKING:
     from prominence.settings import Settings
 
 SENDERS: Final = 16
+
+
+class _Parts(NamedTuple):
+    client: ProminenceClient
+    watcher: Watcher
+    sender: WorkThreads
+
+    def close(self) -> None:
+        self.sender.join()
+        self.watcher.close()
+        self.client.close()
 
 
 class Session:
@@ -40,7 +50,8 @@ class Session:
         self._clock = clock
         self._random = random
         self._process = os.getpid()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._made: _Parts | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -57,32 +68,38 @@ class Session:
                 _default = cls()
             return _default
 
-    @cached_property
+    @property
     def client(self) -> ProminenceClient:
         self._check_process()
-        with self._lock:
-            return self._given_client or ProminenceClient(
-                settings=self._settings, clock=self._clock, random=self._random
-            )
+        return self._parts.client
 
-    @cached_property
+    @property
     def watcher(self) -> Watcher:
-        with self._lock:
-            return Watcher(self.client, self._random)
+        self._check_process()
+        return self._parts.watcher
 
-    @cached_property
+    @property
     def sender(self) -> WorkThreads:
-        with self._lock:
-            return WorkThreads("prominence-sender", SENDERS)
+        self._check_process()
+        return self._parts.sender
 
     def close(self) -> None:
-        """End the session's threads and connections; jobs go on."""
-        for name in ("sender", "watcher", "client"):
-            part = self.__dict__.pop(name, None)
-            if isinstance(part, WorkThreads):
-                part.join()
-            elif part is not None:
-                part.close()
+        """End the session's threads and connections; jobs go on, and the session may be used again."""
+        with self._lock:
+            parts, self._made = self._made, None
+        if parts is not None:
+            parts.close()
+
+    @property
+    def _parts(self) -> _Parts:
+        with self._lock:
+            if self._made is None:
+                client = self._given_client or ProminenceClient(
+                    settings=self._settings, clock=self._clock, random=self._random
+                )
+                sender = WorkThreads("prominence-sender", SENDERS)
+                self._made = _Parts(client, Watcher(client, self._random), sender)
+            return self._made
 
     def _check_process(self) -> None:
         if self._process != os.getpid():

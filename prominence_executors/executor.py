@@ -118,7 +118,7 @@ class ProminenceExecutor(Executor):
             return _refused(self._options.job("true", session=None, default_name=name), error)
         session = self._dispatcher.session
         env = {}
-        if session.client.is_embedded:
+        if session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
             env[_INTERPRETER_VARIABLE] = session.client.settings.local.python
         job = self._options.job(
             packing.COMMAND,

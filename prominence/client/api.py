@@ -68,9 +68,11 @@ class ProminenceClient:
         return self._transport.service.url
 
     @property
-    def is_embedded(self) -> bool:
-        """True when jobs run on this machine, under the service that this library starts."""
-        return self._transport.service.is_embedded
+    def is_on_loopback(self) -> bool:
+        """True when the service listens on this machine, or at the near end of a tunnel."""
+        from prominence.client.transport import is_loopback
+
+        return self._transport.service.is_embedded or is_loopback(self.url)
 
     @property
     def features(self) -> frozenset[str]:

@@ -175,9 +175,13 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+def is_loopback(url: str) -> bool:
+    return urlsplit(url).hostname in _LOOPBACK
+
+
 def _direct(url: str) -> dict[str, Any]:
     """Requests to this machine go to no proxy, whatever the environment says."""
-    if urlsplit(url).hostname in _LOOPBACK:
+    if is_loopback(url):
         return {"proxies": {"http": "", "https": ""}}
     return {}
 
