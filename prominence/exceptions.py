@@ -136,6 +136,9 @@ class SubmissionUncertain(ProminenceError):
         super().__init__(message)
         self.tag = tag
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.tag)
+
 
 class WaitTimeout(ProminenceError, TimeoutError):
     """The time given to a wait has passed; the job is not affected."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound, ProminenceError, WaitTimeout
+from prominence.exceptions import NotFound, ProminenceError, SubmissionUncertain, WaitTimeout
 from prominence.session import Session
 from prominence.watch import JobSnapshot
 
@@ -34,6 +34,7 @@ class Job(JobDescription):
         self._id = id
         self._given_session = session
         self._tag = secrets.token_hex(16)
+        self._was_sent = False
         self._snapshot: JobSnapshot | None = None
         self._revision: int | None = None
 
@@ -91,7 +92,13 @@ class Job(JobDescription):
         if self._id is not None:
             raise ProminenceError(f"the job is submitted already, as {self._id}")
         self.validate()
-        self._id, self._revision = self._session.client.create_job(self.to_dict(), tag=self._tag)
+        try:
+            self._id, self._revision = self._session.client.create_job(
+                self.to_dict(), tag=self._tag, was_sent=self._was_sent
+            )
+        except SubmissionUncertain:
+            self._was_sent = True
+            raise
         return self._id
 
     def wait(self, timeout: float = 0) -> str:
@@ -130,7 +137,9 @@ class Job(JobDescription):
             self._snapshot = snapshot
             on_change(snapshot)
 
-        return self._session.watcher.watch(self._known_id(), changed, on_failure, self._revision)
+        has_ended = self._snapshot is not None and self._snapshot.has_ended  # then no change will tell
+        revision = None if has_ended else self._revision
+        return self._session.watcher.watch(self._known_id(), changed, on_failure, revision)
 
     def done(self) -> bool:
         """True when the job has ended, in whatever way; asks the service."""

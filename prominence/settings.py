@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -63,12 +65,12 @@ class Settings:
         environ = os.environ if environ is None else environ
         home = Path.home() if home is None else home
         url = (url or environ.get("PROMINENCE_URL") or "").rstrip("/") or None
-        explicit = token or environ.get("PROMINENCE_TOKEN") or None
+        explicit = _checked_token(token or environ.get("PROMINENCE_TOKEN"))
         by_name = url == LOCAL
         if by_name:
             url = None
         elif url is not None:
-            explicit = explicit or _token_from_file(home / ".prominence" / "token")
+            explicit = explicit or _checked_token(_token_from_file(home / ".prominence" / "token"))
         _check_pair(url, explicit, by_name=by_name, environ=environ)
         return cls(
             url=url,
@@ -116,17 +118,39 @@ def _token_from_file(path: Path) -> str | None:
         token = json.loads(text)["access_token"]
     except (ValueError, KeyError) as error:
         raise ConfigurationError(f"the token file {path} is not JSON with an access_token") from error
-    return str(token)
+    return None if token is None else str(token)
+
+
+def _checked_token(text: str | None) -> str | None:
+    token = (text or "").strip()
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigurationError("the token has characters that cannot be sent: copy it again")
+    return token or None
 
 
 def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:
-    given = environ.get("PROMINENCE_LOCAL_DIR")
     return LocalSettings(
-        directory=Path(given).absolute() if given else _default_directory(home),
+        directory=_directory(environ, home),
         cpus=_whole("PROMINENCE_LOCAL_CPUS", environ),
         memory=_positive("PROMINENCE_LOCAL_MEMORY", environ),
-        python=environ.get("PROMINENCE_LOCAL_PYTHON") or sys.executable,
+        python=_python(environ),
     )
+
+
+def _directory(environ: Mapping[str, str], home: Path) -> Path:
+    given = environ.get("PROMINENCE_LOCAL_DIR")
+    if not given:
+        return _default_directory(home)
+    if Path(given).exists() and not Path(given).is_dir():
+        raise ConfigurationError(f"PROMINENCE_LOCAL_DIR is {given!r}: it must be a directory")
+    return Path(given).absolute()
+
+
+def _python(environ: Mapping[str, str]) -> str:
+    given = environ.get("PROMINENCE_LOCAL_PYTHON")
+    if given and shutil.which(given) is None:
+        raise ConfigurationError(f"PROMINENCE_LOCAL_PYTHON is {given!r}: it must be a program")
+    return given or sys.executable
 
 
 def _default_directory(home: Path) -> Path:
@@ -140,13 +164,15 @@ def _default_directory(home: Path) -> Path:
 def _filesystem_of(path: Path) -> str:
     """The type of the file system that holds a path; empty where the system does not tell."""
     best, kind = "", ""
+    path = path.resolve()
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
     for line in mounts:
         _, mount_point, this_kind, *_ = line.split(" ")
-        if Path(path).is_relative_to(mount_point) and len(mount_point) >= len(best):
+        mount_point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount_point)
+        if path.is_relative_to(mount_point) and len(mount_point) >= len(best):
             best, kind = mount_point, this_kind
     return kind
 

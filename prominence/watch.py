@@ -74,6 +74,11 @@ class JobSnapshot:
         return self.status in TERMINAL
 
     @property
+    def may_come_back(self) -> bool:
+        """A job that is `failed` without an end time may be on hold."""
+        return self.status == "failed" and "endTime" not in self.events
+
+    @property
     def is_detailed(self) -> bool:
         return "execution" in self.entry
 
@@ -155,12 +160,17 @@ class Watcher:
         """
         watch = Watch(job_id, on_change, on_failure)
         with self._condition:
+            if self._closed:
+                raise ProminenceError("the session is closed: nothing is followed any more")
             watched = self._jobs.setdefault(job_id, _Watched(job_id, self._clock.monotonic()))
             watched.watches.append(watch)
-            known = watched.latest = watched.latest or self._recent.get(job_id)
+            recent = self._recent.get(job_id)
+            if recent is not None and recent.may_come_back:
+                recent = None
+            known = watched.latest = watched.latest or recent
             if known is not None and known.has_ended:
                 del self._jobs[job_id]
-            must_ask = known is None and not self._feed_covers(revision)
+            must_ask = known is None and not self._feed_covers(revision, job_id)
             if must_ask:
                 self._unseen.add(job_id)
             asks_itself = must_ask and self._cursor is not None  # the thread may be in a long poll
@@ -189,17 +199,20 @@ class Watcher:
         """Stop following everything, and wait for the thread's end if that is near."""
         with self._condition:
             self._closed = True
+            left = [watch for watched in self._jobs.values() for watch in watched.watches]
             self._jobs.clear()
             thread = self._thread
             self._condition.notify_all()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_CLOSE_S)  # in a long poll it ends a little later
+        self._tell_failure(left, ProminenceError("the session was closed; the jobs are not affected"))
 
-    def _feed_covers(self, revision: int | None) -> bool:
+    def _feed_covers(self, revision: int | None, job_id: int) -> bool:
         """True when the feed brings, or has brought, all that happened after ``revision``."""
         if revision is None:
             return False
-        if self._cursor is None and WAIT_FEATURE in self._client.features:
+        others_ask = self._jobs.keys() <= self._unseen | {job_id}  # or are in an answer that is on its way
+        if self._cursor is None and WAIT_FEATURE in self._client.features and others_ask:
             self._start_feed(revision)
         return self._feed_start is not None and revision >= self._feed_start
 
@@ -219,6 +232,8 @@ class Watcher:
                     self._outage_since = None
                 self._pause(self._clock.monotonic() - started)
         except BaseException as error:  # whoever waits must hear of it
+            with self._condition:
+                self._thread = None
             self._fail_all(ProminenceError(f"the watcher ended: {error!r}"))
             raise
 
@@ -271,7 +286,10 @@ class Watcher:
             ended += [each.id for each in found if each.has_ended]
             self._missing(set(part) - {each.id for each in found})
         for part in _parts(ended):
-            self._take(_asked_for(self._client.list_jobs(ids=part, detail=True), part))
+            detailed = _asked_for(self._client.list_jobs(ids=part, detail=True), part)
+            self._take(detailed)
+            with self._condition:
+                self._unseen.update(set(part) - {each.id for each in detailed})
         with self._condition:
             if self._cursor is None and WAIT_FEATURE in self._client.features:
                 self._start_feed(first_revision)
@@ -317,8 +335,8 @@ class Watcher:
         self._tell(news)
 
     def _is_held(self, watched: _Watched, snapshot: JobSnapshot) -> bool:
-        """A job that is `failed` without an end time may be on hold and come back: look again for a while."""
-        if snapshot.status != "failed" or "endTime" in snapshot.events:
+        """Look again for a while at a job that may come back."""
+        if not snapshot.may_come_back:
             watched.held_since = None
             return False
         now = self._clock.monotonic()
@@ -372,12 +390,18 @@ class Watcher:
     def _fail(self, job_id: int, error: ProminenceError) -> None:
         with self._condition:
             watched = self._jobs.pop(job_id, None)
-        for watch in watched.watches if watched else ():
-            watch.on_failure(error)
+        self._tell_failure(watched.watches if watched else (), error)
 
     def _fail_all(self, error: ProminenceError) -> None:
         for job_id in list(self._jobs):
             self._fail(job_id, error)
+
+    def _tell_failure(self, watches: Iterable[Watch], error: ProminenceError) -> None:
+        for watch in watches:
+            try:
+                watch.on_failure(error)
+            except Exception:  # one bad listener must not end the others' wait
+                log.exception("job %d: a listener failed", watch.job_id)
 
     def _tell(self, news: Iterable[tuple[Watch, JobSnapshot]]) -> None:
         for watch, snapshot in news:

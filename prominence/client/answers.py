@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -25,7 +25,7 @@ from prominence.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from prominence.clock import Clock
 
@@ -35,6 +35,7 @@ _SUCCESS: Final = range(200, 300)
 _REDIRECTION: Final = range(300, 400)
 _NO_SUCH_ROUTE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _EXCERPT_CHARACTERS: Final = 500
+_SHORTEST_SECRET: Final = 8
 _IDENTITY_AWAY: Final = "Unable to connect to OIDC server"
 _DISABLED: Final = "Functionality disabled"
 _TAG: Final = re.compile(r"<[^>]*>|\s+")
@@ -61,13 +62,30 @@ class Answer:
         return int(text) if text.isdecimal() else None
 
 
-def check(answer: Answer, url: str, clock: Clock, *, expect_json: bool) -> Answer:
-    """The answer itself where it is usable; raises RequestFailed where not."""
+def check(
+    answer: Answer,
+    url: str,
+    clock: Clock,
+    *,
+    expect_json: bool,
+    is_api: bool = True,
+    secrets: Iterable[str] = (),
+) -> Answer:
+    """The answer itself where it is usable; raises RequestFailed, without any of the secrets, where not."""
     if answer.status in _SUCCESS:
         if expect_json:
             _check_json(answer)
         return answer
-    raise _failure(answer, url, clock)
+    raise _failure(_without(secrets, answer), url, clock, is_api=is_api)
+
+
+def _without(secrets: Iterable[str], answer: Answer) -> Answer:
+    """Some servers repeat what they were sent."""
+    body = answer.body
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"REDACTED")
+    return replace(answer, body=body)
 
 
 def _check_json(answer: Answer) -> None:
@@ -85,7 +103,7 @@ def _check_json(answer: Answer) -> None:
         raise RequestFailed(Happened.REFUSED, _error(ServiceError, answer, str(found["error"])))
 
 
-def _failure(answer: Answer, url: str, clock: Clock) -> RequestFailed:
+def _failure(answer: Answer, url: str, clock: Clock, *, is_api: bool) -> RequestFailed:
     reason = _reason(answer)
     status = answer.status
     happened = Happened.REFUSED
@@ -96,11 +114,11 @@ def _failure(answer: Answer, url: str, clock: Clock) -> RequestFailed:
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         happened, kind = Happened.SERVER_ERROR, ServiceUnavailable
     else:
-        return RequestFailed(happened, _refusal(answer, url, reason))
+        return RequestFailed(happened, _refusal(answer, url, reason, is_api=is_api))
     return RequestFailed(happened, _error(kind, answer, reason), _retry_after(answer, clock))
 
 
-def _refusal(answer: Answer, url: str, reason: str) -> ServiceError:
+def _refusal(answer: Answer, url: str, reason: str, *, is_api: bool) -> ServiceError:
     status = answer.status
     if status == HTTPStatus.UNAUTHORIZED:
         kind = FeatureDisabled if reason == _DISABLED else AuthenticationError
@@ -108,7 +126,7 @@ def _refusal(answer: Answer, url: str, reason: str) -> ServiceError:
     if status == HTTPStatus.FORBIDDEN:
         return _error(PermissionDenied, answer, reason)
     is_page = "json" not in answer.headers.get("Content-Type", "")
-    if status in _REDIRECTION or (status in _NO_SUCH_ROUTE and is_page):
+    if status in _REDIRECTION or (status in _NO_SUCH_ROUTE and is_page and is_api):
         return _error(WrongService, answer, f"{url} is not part of a PROMINENCE API: {status} {reason}")
     return _error(NotFound if status == HTTPStatus.NOT_FOUND else ServiceError, answer, reason)
 
@@ -123,7 +141,7 @@ def _reason(answer: Answer) -> str:
     except ValueError:
         return _excerpt(answer) or f"status {answer.status} without a text"
     if isinstance(found, dict) and found.get("error"):
-        return str(found["error"])
+        return str(found["error"])[:_EXCERPT_CHARACTERS]
     return f"status {answer.status}: {_excerpt(answer)}"
 
 

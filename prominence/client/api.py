@@ -79,15 +79,16 @@ class ProminenceClient:
         """What the service said it has beyond the API; empty before its first answer."""
         return self._transport.features
 
-    def create_job(self, job: dict[str, Any], *, tag: str | None = None) -> Submitted:
+    def create_job(self, job: dict[str, Any], *, tag: str | None = None, was_sent: bool = False) -> Submitted:
         """Submit a job in the API's JSON; its id.
 
-        ``tag`` names the submission: the same tag again leads to the same job, not to a second one.
+        ``tag`` names the submission. With ``was_sent`` a job that has it is looked for before anything is
+        sent: say so after SubmissionUncertain.
         Raises SubmissionUncertain when answers were lost and the job could not be found either.
         """
         from prominence.client.submission import submit
 
-        return submit(self._transport, "/jobs", job, tag or secrets.token_hex(16))
+        return submit(self._transport, "/jobs", job, tag or secrets.token_hex(16), was_sent=was_sent)
 
     def list_jobs(
         self,

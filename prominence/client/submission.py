@@ -32,6 +32,7 @@ IDEMPOTENT: Final = "idempotent-submission"
 SETTLE_REMOTE_S: Final = 120.0
 SETTLE_LOCAL_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 2.0
+_SEND_AGAIN_S: Final = 0.2
 _DEADLINE_EXTRA_S: Final = 120.0
 
 
@@ -42,7 +43,9 @@ class Submitted(NamedTuple):
     revision: int | None
 
 
-def submit(transport: Transport, path: str, description: dict[str, Any], tag: str) -> Submitted:
+def submit(
+    transport: Transport, path: str, description: dict[str, Any], tag: str, *, was_sent: bool = False
+) -> Submitted:
     """Send a description to ``path`` (``/jobs``) and return its id, also when answers are lost.
 
     Raises InvalidDescription before anything is sent, ServiceError where it is refused, ServiceUnavailable
@@ -52,6 +55,8 @@ def submit(transport: Transport, path: str, description: dict[str, Any], tag: st
     deadline = transport.clock.monotonic() + settle_s + _DEADLINE_EXTRA_S
     labelled = {**description, "labels": {**description.get("labels", {}), SUBMISSION_LABEL: tag}}
     request = Request("POST", path, Kind.SUBMIT, body=_body(labelled))
+    if was_sent and (found := _look_up(transport, path, tag, settle_s)) is not None:
+        return found
     while True:
         try:
             answer = transport.send(request)
@@ -64,6 +69,7 @@ def submit(transport: Transport, path: str, description: dict[str, Any], tag: st
         if transport.clock.monotonic() >= deadline:
             raise _uncertain(tag, str(doubt)) from doubt
         if IDEMPOTENT in transport.features:
+            transport.clock.sleep(_SEND_AGAIN_S)
             continue
         if (found := _look_up(transport, path, tag, settle_s)) is not None:
             return found
@@ -81,7 +87,7 @@ def _accepted(answer: Answer) -> Submitted:
     found = answer.json()
     if not isinstance(found, dict) or not isinstance(found.get("id"), int):
         raise ProminenceError(f"the service accepted a submission without naming its id: {found!r}")
-    return Submitted(found["id"], answer.revision)
+    return Submitted(found["id"], answer.revision or None)  # 0: it was there before
 
 
 def _look_up(transport: Transport, path: str, tag: str, settle_s: float) -> Submitted | None:
@@ -99,7 +105,7 @@ def _look_up(transport: Transport, path: str, tag: str, settle_s: float) -> Subm
             ids = ", ".join(str(entry["id"]) for entry in found)
             raise _uncertain(tag, f"the service has it more than once: {ids}")
         if found:
-            return Submitted(found[0]["id"], answer.revision)
+            return Submitted(found[0]["id"], None)  # it may have changed before this revision
         if transport.clock.monotonic() >= end:
             return None
         transport.clock.sleep(_LOOK_AGAIN_S)

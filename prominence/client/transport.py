@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
 import requests.adapters
@@ -40,11 +40,19 @@ class _Bearer(requests.auth.AuthBase):
     """Sets the token itself, so that no ``.netrc`` can."""
 
     def __init__(self, token: str) -> None:
-        self._token = token
+        self.token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self.token}"
         return request
+
+
+class _Session(requests.Session):
+    """Carries nothing to where an answer redirects to; ``.netrc`` is not asked there either."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        del response
+        prepared_request.headers.pop("Authorization", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +81,8 @@ class Transport:
         self.clock = clock
         self.features: frozenset[str] = frozenset()  # what the service has beyond the API
         self._random = random or Random()  # noqa: S311 - jitter is no secret
-        self._session = requests.Session()
-        self._session.verify = ssl_verify
+        self._ssl_verify = ssl_verify
+        self._session = _Session()
         self._session.headers["User-Agent"] = f"prominence-python/{__version__}"
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL, max_retries=0)
         for scheme in ("http://", "https://"):
@@ -89,37 +97,46 @@ class Transport:
         Raises ServiceError where the service says no, ServiceUnavailable (DeadlineExceeded when the
         time is used up) where nothing usable comes, and RequestFailed for a submission in doubt.
         """
-        started = self.clock.monotonic()
-        deadline = started + deadline_s + request.longer
-        attempts = 0
-
-        def attempt() -> Answer:
-            nonlocal attempts
-            attempts += 1
-            return self._attempt(request, deadline)
-
-        policy = retrying(request.kind, deadline, self.clock, self._random, _log_pause)
         try:
-            return policy(attempt)
+            return self._tried(request, deadline_s + request.longer)
         except RequestFailed as failed:
-            failed.error = self._described(failed.error, request, attempts, started)
             if request.kind is Kind.SUBMIT and failed.happened in {Happened.LOST, Happened.SERVER_ERROR}:
                 raise
-            raise failed.error from failed.__cause__
+            raise failed.error from None  # the cause's text has the whole URL
 
     def download(self, url: str, deadline_s: float = DEADLINE_S) -> bytes:
         """The bytes behind a presigned URL; no token is sent with it."""
         request = Request("GET", "", Kind.READ, expect_json=False)
+        try:
+            return self._tried(request, deadline_s, url).body
+        except RequestFailed as failed:
+            raise failed.error from None
+
+    def _tried(self, request: Request, deadline_s: float, url: str | None = None) -> Answer:
+        """Attempts as the table of retries allows; to ``url`` without a token, else to the service."""
         started = self.clock.monotonic()
         deadline = started + deadline_s
-        policy = retrying(Kind.READ, deadline, self.clock, self._random, _log_pause)
-        try:
-            return policy(lambda: self._exchange(request, url, deadline, auth=None)).body
-        except RequestFailed as failed:
-            raise self._described(failed.error, request, 1, started, url) from failed.__cause__
+        attempts, where = 0, url or ""
 
-    def _attempt(self, request: Request, deadline: float) -> Answer:
-        url = request.url(self.service.url)
+        def attempt() -> Answer:
+            nonlocal attempts, where
+            attempts += 1
+            if url is not None:
+                return self._exchange(request, url, deadline, auth=None)
+            where = request.url(self.service.url)
+            return self._ask_service(request, where, deadline)
+
+        try:
+            return retrying(request.kind, deadline, self.clock, self._random, _log_pause)(attempt)
+        except RequestFailed as failed:
+            if isinstance(failed.error, RequestFailure):
+                failed.error.method = request.method
+                failed.error.url = _without_query(where)
+                failed.error.attempts = attempts
+                failed.error.elapsed = self.clock.monotonic() - started
+            raise
+
+    def _ask_service(self, request: Request, url: str, deadline: float) -> Answer:
         try:
             return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
         except RequestFailed as failed:
@@ -142,6 +159,7 @@ class Transport:
                 timeout=(min(_CONNECT_S, left), read_s),
                 allow_redirects=auth is None,
                 stream=True,
+                verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
                 **_direct(url),
             ) as response:
                 body = self._read(response, deadline)
@@ -149,7 +167,14 @@ class Transport:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _unanswered(error, url) from error
         self.features = answer.features or self.features
-        return answers.check(answer, _without_query(url), self.clock, expect_json=request.expect_json)
+        return answers.check(
+            answer,
+            _without_query(url),
+            self.clock,
+            expect_json=request.expect_json,
+            is_api=auth is not None,
+            secrets=_query_values(url) if auth is None else [auth.token],
+        )
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """The whole body; a server that sends it drop by drop does not outlive the deadline."""
@@ -159,16 +184,6 @@ class Transport:
             if self.clock.monotonic() > deadline:
                 raise requests.ReadTimeout("the answer was not complete when the time was used up")
         return b"".join(chunks)
-
-    def _described(
-        self, error: Exception, request: Request, attempts: int, started: float, url: str | None = None
-    ) -> Any:
-        if isinstance(error, RequestFailure):
-            error.method = request.method
-            error.url = _without_query(url) if url else self.service.url + request.path
-            error.attempts = attempts
-            error.elapsed = self.clock.monotonic() - started
-        return error
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -204,6 +219,7 @@ def _never_sent(error: Exception) -> bool:
         return True
     reason = error.args[0] if error.args else None
     cause = getattr(reason, "reason", reason)
+    cause = getattr(cause, "original_error", cause)  # of a proxy that cannot be reached
     return isinstance(
         cause,
         (
@@ -220,6 +236,23 @@ def _plain(error: Exception) -> str:
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner
     return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def _query_values(url: str) -> list[str]:
+    return [value for _, value in parse_qsl(urlsplit(url).query)]
+
+
+class _WithoutQueries(logging.Filter):
+    """Takes the queries out of urllib3's log lines: those of presigned URLs are secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            shown = (_without_query(each) if isinstance(each, str) else each for each in record.args)
+            record.args = tuple(shown)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
 
 
 def _without_query(url: str) -> str:
