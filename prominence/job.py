@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from os import PathLike
 
-    from prominence.client.api import Stream
+    from prominence.client import Stream
     from prominence.watch import Watch
 
 
@@ -35,6 +35,7 @@ class Job(JobDescription):
         self._given_session = session
         self._tag = secrets.token_hex(16)
         self._was_sent = False
+        self._creating = threading.Lock()
         self._snapshot: JobSnapshot | None = None
         self._revision: int | None = None
 
@@ -89,17 +90,18 @@ class Job(JobDescription):
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and
         the job could not be found: calling it again then finds out first, and never submits twice.
         """
-        if self._id is not None:
-            raise ProminenceError(f"the job is submitted already, as {self._id}")
-        self.validate()
-        try:
-            self._id, self._revision = self._session.client.create_job(
-                self.to_dict(), tag=self._tag, was_sent=self._was_sent
-            )
-        except SubmissionUncertain:
-            self._was_sent = True
-            raise
-        return self._id
+        with self._creating:
+            if self._id is not None:
+                raise ProminenceError(f"the job is submitted already, as {self._id}")
+            self.validate()
+            try:
+                self._id, self._revision = self._session.client.create_job(
+                    self.to_dict(), tag=self._tag, was_sent=self._was_sent
+                )
+            except SubmissionUncertain:
+                self._was_sent = True
+                raise
+            return self._id
 
     def wait(self, timeout: float = 0) -> str:
         """Wait until the job has ended; its last status.

@@ -63,7 +63,7 @@ class Settings:
     ) -> Settings:
         """Settings in force; raises ConfigurationError where something is missing or contradicts."""
         environ = os.environ if environ is None else environ
-        home = Path.home() if home is None else home
+        home = _home() if home is None else home
         url = (url or environ.get("PROMINENCE_URL") or "").rstrip("/") or None
         explicit = _checked_token(token or environ.get("PROMINENCE_TOKEN"))
         by_name = url == LOCAL
@@ -80,6 +80,13 @@ class Settings:
             ssl_verify=_ssl_verify(environ.get("PROMINENCE_SSL_VERIFY", "")),
             announce=url is None and not by_name,
         )
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise ConfigurationError("there is no home directory: set HOME") from error
 
 
 def _check_pair(url: str | None, token: str | None, *, by_name: bool, environ: Mapping[str, str]) -> None:
@@ -157,7 +164,7 @@ def _default_directory(home: Path) -> Path:
     """One directory per host: below the home directory, unless that is on a network file system."""
     host = socket.gethostname().split(".")[0] or "localhost"
     if _filesystem_of(home) in _NETWORK_FILESYSTEMS:
-        return Path(f"/var/tmp/prominence-{os.getuid()}") / host  # noqa: S108 - its owner is checked
+        return Path(f"/var/tmp/prominence-{os.getuid()}-{host}")  # noqa: S108 - its owner is checked
     return home / ".prominence" / "local" / host
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+log = logging.getLogger(__name__)
+
 _IDLE_S: Final = 0.2
 
 
 class WorkThreads:
     """Runs callables in up to ``most`` threads, in order of arrival; idle threads end by themselves.
 
-    Callables must not raise: they hand errors to whom they concern.
+    Callables hand errors to whom they concern; what they raise all the same is logged.
     """
 
     def __init__(self, name: str, most: int) -> None:
@@ -34,8 +37,8 @@ class WorkThreads:
             elif len(self._threads) < self._most:
                 number = len(self._threads)
                 thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
-                self._threads.add(thread)
                 thread.start()
+                self._threads.add(thread)
 
     def drop(self) -> None:
         """Forget what has not begun."""
@@ -55,7 +58,10 @@ class WorkThreads:
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
-            work()
+            try:
+                work()
+            except BaseException:  # a thread that ends unseen would take its work's waiters along
+                log.exception("work in %s failed", self._name)
             del work
 
     def _next(self) -> Callable[[], None] | None:

@@ -29,7 +29,7 @@ from prominence.exceptions import AuthenticationError, NotFound, ProminenceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prominence.client.api import Listing, ProminenceClient
+    from prominence.client import Listing, ProminenceClient
     from prominence.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,8 @@ class Watcher:
         self._jobs: dict[int, _Watched] = {}
         self._recent: OrderedDict[int, JobSnapshot] = OrderedDict()
         self._cursor: int | None = None  # the feed of changes has been read up to this revision,
-        self._feed_start: int | None = None  # from this one on
+        self._feed_start: int | None = None  # and what it brought since this one is remembered
+        self._taking: int | None = None
         self._unseen: set[int] = set()
         self._outage_since: float | None = None
 
@@ -270,6 +271,7 @@ class Watcher:
             with self._condition:  # another service, or one that lost its memory: start afresh
                 self._start_feed(None)
             return
+        self._taking = listing.revision
         self._take(JobSnapshot(entry) for entry in listing.jobs)
         self._cursor = listing.revision
 
@@ -345,10 +347,14 @@ class Watcher:
 
     def _remember(self, snapshot: JobSnapshot) -> None:
         """For whoever begins to watch it now: its submission's answer can arrive after this one."""
-        self._recent[snapshot.id] = snapshot
+        known = self._recent.get(snapshot.id)
+        if known is None or snapshot.has_ended or not known.has_ended:  # a late answer tells nothing new
+            self._recent[snapshot.id] = snapshot
         self._recent.move_to_end(snapshot.id)
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
+            if self._feed_start is not None:
+                self._feed_start = self._taking  # what came before may be forgotten: it is asked for
 
     def _outage(self, error: ProminenceError) -> None:
         """Bear with a service that does not answer, for a long time but not for ever."""

@@ -18,6 +18,7 @@ import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.threads import WorkThreads
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FETCHERS: Final = 8
+_here = threading.local()
 
 
 @dataclass(slots=True)
@@ -77,6 +79,14 @@ class Group:
         with self._condition:
             self._is_open = False
 
+    def belongs_to_parent(self) -> None:
+        """After a fork: nothing in this process will ever finish these futures."""
+        self._condition = threading.Condition()
+        self._is_open = False
+        for future in self._unfinished:
+            future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this
+        self._unfinished = set()
+
     def unfinished(self) -> list[ProminenceFuture[Any]]:
         with self._condition:
             return list(self._unfinished)
@@ -100,6 +110,7 @@ class Dispatcher:
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
 
     def add(self, call: Call, group: Group) -> None:
+        _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         group.add(call.future)
         with self._lock:
             self._pending.append((call, group))
@@ -117,8 +128,10 @@ class Dispatcher:
 
     def _send_what_may(self) -> None:
         while (taken := self._next()) is not None:
-            call, group = taken
-            self.session.sender.add(lambda call=call, group=group: self._send(call, group))  # type: ignore[misc]
+            try:
+                self.session.sender.add(partial(self._send, *taken))
+            except BaseException as error:  # noqa: BLE001 - it was taken, so it must end
+                self._finish(*taken, error=error)
 
     def _next(self) -> tuple[Call, Group] | None:
         """The next call that may be sent; cancelled ones are told so on the way."""
@@ -150,8 +163,12 @@ class Dispatcher:
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         call.future._saw(snapshot)  # noqa: SLF001
-        if snapshot.has_ended:
+        if not snapshot.has_ended:
+            return
+        try:
             self._fetchers.add(lambda: self._bring_back(call, group, snapshot))
+        except RuntimeError as error:  # no thread can be started
+            self._finish(call, group, error=error)
 
     def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         try:
@@ -168,10 +185,20 @@ class Dispatcher:
         future = call.future
         with self._lock:
             self._in_flight -= 1
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
-        del value, error
-        group.discard(future)
-        self._send_what_may()
+        _here.finishing = self
+        try:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+        except BaseException:  # of a callback: the standard library lets SystemExit and the like through
+            log.exception("a callback of %r failed", future)
+        finally:
+            _here.finishing = None
+            del value, error
+            group.discard(future)
+            self._send_what_may()
+
+    def is_finishing_here(self) -> bool:
+        """True in a callback of one of its futures, which must not wait for that future."""
+        return getattr(_here, "finishing", None) is self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import threading
@@ -51,7 +52,7 @@ class ProminenceExecutor(Executor):
         self._owns_session = session is None
         self._dispatcher = Dispatcher(session or Session(), max_workers)
         self._group = Group()
-        _remember(self._group)
+        _groups.add(self._group)
 
     @overload
     def submit(self, fn: str | Sequence[str], /) -> ProminenceFuture[CompletedJob]: ...
@@ -90,6 +91,7 @@ class ProminenceExecutor(Executor):
         other._owns_session = False
         other._dispatcher = self._dispatcher
         other._group = Group(self._group)
+        _groups.add(other._group)
         return other
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -100,7 +102,7 @@ class ProminenceExecutor(Executor):
         self._group.close()
         if cancel_futures:
             self._dispatcher.cancel_pending(set(self._group.unfinished()))
-        if wait:
+        if wait and not self._dispatcher.is_finishing_here():
             self._group.wait()
             if self._group.is_root:
                 self._dispatcher.join()
@@ -182,9 +184,13 @@ def _name(text: str) -> str:
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()
 
 
-def _remember(group: Group) -> None:
-    """Have the interpreter's exit wait for unfinished futures, as for the standard executors."""
-    _groups.add(group)
+def _forget_parents_futures() -> None:
+    for group in list(_groups):
+        group.belongs_to_parent()
+    _groups.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parents_futures)
 
 
 def _finish_before_exit() -> None:

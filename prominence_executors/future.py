@@ -6,6 +6,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
+from prominence.exceptions import ProminenceError
+
 if TYPE_CHECKING:
     from prominence import Job
     from prominence.watch import JobSnapshot
@@ -66,6 +68,13 @@ class ProminenceFuture(Future[R]):
         """Called when the job has its id; True when it is to be ended at once."""
         with self._kill_lock:
             return self._kill_wanted
+
+    def _belongs_to_parent(self) -> None:
+        """After a fork: raise rather than wait for a thread that is not in this process."""
+        self._condition = threading.Condition()
+        self._done_callbacks: list[object] = []
+        if not self.done():
+            self.set_exception(ProminenceError("this future belongs to the parent process"))
 
     def _saw(self, snapshot: JobSnapshot) -> None:
         self._snapshot = snapshot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -314,8 +315,8 @@ def test_the_state_is_not_kept_on_a_network_file_system(
 ) -> None:
     mount(monkeypatch, "/ ext4", f"{home.parent} {kind}")
     directory = read(home).local.directory
-    assert directory.parent.parent == VAR_TMP
-    assert directory.name == host
+    assert directory.parent == VAR_TMP
+    assert directory.name == f"prominence-{os.getuid()}-{host}"
 
 
 @pytest.mark.parametrize(("outer", "inner"), [("nfs", "ext4"), ("ext4", "nfs")])

@@ -715,6 +715,19 @@ def test_a_change_that_came_before_the_watch_is_not_lost(
     assert following.of("bulk") == []
 
 
+def test_a_change_that_was_forgotten_among_very_many_is_asked_for(
+    following: ScriptedService, watcher: Watcher
+) -> None:
+    watch(watcher, 8, revision=5)
+    following.tell(10, entry("completed", **ENDED))
+    following.tell(3000, *(entry("completed", 1000 + number, **ENDED) for number in range(2500)))
+    following.wait_for_requests(("feed", 3000))
+    following.script(entry("completed", **ENDED))
+    listener = watch(watcher, 7, revision=6)
+    assert listener.wait().statuses == ["completed"]
+    assert [7] in following.of("bulk")
+
+
 def test_the_thread_ends_after_a_job_that_had_ended_before_the_watch(
     following: ScriptedService, watcher: Watcher
 ) -> None:

@@ -1,5 +1,6 @@
 """How to talk to a PROMINENCE service."""
 
-from prominence.client.api import Listing, ProminenceClient
+from prominence.client.api import ProminenceClient
+from prominence.client.job_calls import Listing, Stream
 
-__all__ = ["Listing", "ProminenceClient"]
+__all__ = ["Listing", "ProminenceClient", "Stream"]

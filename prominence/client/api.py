@@ -1,32 +1,23 @@
-"""One method per call of the REST API."""
+"""The client: one method per call of the REST API, in groups by what they are about."""
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
 
+from prominence.client.job_calls import JobCalls
+from prominence.client.store_calls import StoreCalls
+from prominence.client.workflow_calls import WorkflowCalls
 from prominence.clock import Clock
 from prominence.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from random import Random
 
-    from prominence.client.answers import Answer
-    from prominence.client.submission import Submitted
     from prominence.client.transport import Transport
 
-Stream = Literal["stdout", "stderr"]
 
-
-class Listing(NamedTuple):
-    """Jobs in the API's JSON; ``revision`` comes from the embedded service alone."""
-
-    jobs: list[dict[str, Any]]
-    revision: int | None
-
-
-class ProminenceClient:
+class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
     """The service, call by call; safe to use from several threads, and a context manager.
 
     Without arguments the settings come from the environment; without any, the service on this machine is
@@ -79,108 +70,29 @@ class ProminenceClient:
         """What the service said it has beyond the API; empty before its first answer."""
         return self._transport.features
 
-    def create_job(self, job: dict[str, Any], *, tag: str | None = None, was_sent: bool = False) -> Submitted:
-        """Submit a job in the API's JSON; its id.
+    def is_healthy(self) -> bool:
+        """True when all parts of the service are well; needs no token."""
+        from prominence.exceptions import ServiceError
 
-        ``tag`` names the submission. With ``was_sent`` a job that has it is looked for before anything is
-        sent: say so after SubmissionUncertain.
-        Raises SubmissionUncertain when answers were lost and the job could not be found either.
-        """
-        from prominence.client.submission import submit
-
-        return submit(self._transport, "/jobs", job, tag or secrets.token_hex(16), was_sent=was_sent)
-
-    def list_jobs(
-        self,
-        *,
-        ids: Iterable[int] | None = None,
-        everything: bool = False,
-        completed: bool = False,
-        num: int | None = None,
-        label: tuple[str, str] | None = None,
-        name: str | None = None,
-        status: Literal["idle", "running"] | None = None,
-        detail: bool = False,
-    ) -> Listing:
-        """Active jobs, or those asked for.
-
-        ``completed`` lists the last ``num`` jobs that ended (default 1, -1: all); ``everything`` active and
-        ended ones; ``ids`` exactly these (at most about 100 at a time), in no particular order.
-        """
-        query: dict[str, str] = {}
-        if ids is not None:
-            query["id"] = ",".join(str(int(each)) for each in ids)
-        if everything:
-            query["all"] = "true"
-        if completed:
-            query["completed"] = "true"
-        if num is not None:
-            query["num"] = str(num)
-        if label is not None:
-            query["constraint"] = f"{label[0]}={label[1]}"
-        if name is not None:
-            query["name"] = name
-        if status is not None:
-            query["status"] = status
-        if detail:
-            query["detail"] = "true"
-        return _listing(self._get("/jobs", query))
-
-    def list_changed_jobs(self, since: int, wait: float) -> Listing:
-        """Jobs that changed after a revision, waiting up to ``wait`` seconds for one.
-
-        Only for a service with the feature ``wait``; jobs that ended come with their detail.
-        """
-        return _listing(self._get("/jobs", {"since": str(since), "wait": f"{wait:g}"}, longer=wait))
-
-    def describe_job(self, job_id: int) -> Listing:
-        """A job with all that is known of it; empty for an unknown id, or another user's."""
-        return _listing(self._get(f"/jobs/{int(job_id)}"))
-
-    def delete_job(self, job_id: int) -> bool:
-        """End a job; False when there was nothing to end (unknown, or ended before)."""
-        return self._delete(f"/jobs/{int(job_id)}", None)
-
-    def delete_jobs(self, job_ids: Iterable[int]) -> bool:
-        """End several jobs with one request; True when at least one of them was ended."""
-        return self._delete("/jobs", {"id": ",".join(str(int(each)) for each in job_ids)})
-
-    def read_output(self, job_id: int, stream: Stream, *, node: int = 0, offset: int = 0) -> bytes:
-        """What a job has written to a stream so far, from a byte offset on."""
-        query = {"node": str(node), "offset": str(offset)}
-        return self._get(f"/jobs/{int(job_id)}/{stream}", query, expect_json=False).body
-
-    def download(self, url: str) -> bytes:
-        """The bytes behind a presigned URL from a job's description; no token is sent."""
-        return self._transport.download(url)
+        try:
+            self._get("/health", expect_json=False)
+        except ServiceError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
+        return True
 
     def resources(self) -> dict[str, Any]:
         """Capacity and what is free of it: cores and memory in GB, site by site."""
         found: dict[str, Any] = self._get("/resources").json()
         return found
 
-    def _get(
-        self, path: str, query: dict[str, str] | None = None, *, expect_json: bool = True, longer: float = 0.0
-    ) -> Answer:
-        from prominence.client.retry import Kind
-        from prominence.client.transport import Request
-
-        request = Request("GET", path, Kind.READ, query, expect_json=expect_json, longer=longer)
-        return self._transport.send(request)
-
-    def _delete(self, path: str, query: dict[str, str] | None) -> bool:
-        from prominence.client.retry import Kind
-        from prominence.client.transport import Request
-        from prominence.exceptions import ServiceError
-
-        try:
-            self._transport.send(Request("DELETE", path, Kind.REMOVE, query))
-        except ServiceError as error:
-            if error.args[0].startswith("No such job"):
-                return False
-            raise
-        return True
-
-
-def _listing(answer: Answer) -> Listing:
-    return Listing(answer.json(), answer.revision)
+    def usage(
+        self, start: str, end: str, *, by_group: bool = False, all_users: bool = False
+    ) -> dict[str, Any]:
+        """Number of jobs, CPU and wall time in hours, by user or group; dates are YYYY-MM-DD."""
+        query = {"start": start, "end": end}
+        query |= {"by_group": "true"} if by_group else {}
+        query |= {"show_all_users": "true"} if all_users else {}
+        found: dict[str, Any] = self._get("/accounting", query).json()["usage"]
+        return found

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+import time
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from prominence.local.directory import Endpoint
     from prominence.settings import LocalSettings, Settings
+
+
+_SURE_FOR_S: Final = 1.0
 
 
 class Service(Protocol):
@@ -55,6 +59,7 @@ class EmbeddedService:
         self._announce = announce
         self._lock = threading.Lock()
         self._endpoint: Endpoint | None = None
+        self._checked = 0.0
 
     @property
     def url(self) -> str:
@@ -69,14 +74,17 @@ class EmbeddedService:
             self._endpoint = None
 
     def _found(self) -> Endpoint:
-        with self._lock:
-            if self._endpoint is None:
-                from prominence.local import daemon
+        """The service that runs now: another program may listen where one has ended."""
+        from prominence.local import daemon
 
-                self._endpoint = daemon.ensure(self._settings)
-                if self._announce:
-                    self._announce = False
-                    sys.stderr.write(_announcement(self._endpoint, self._settings))
+        with self._lock:
+            now = time.monotonic()
+            if self._endpoint is None or now - self._checked > _SURE_FOR_S:
+                self._endpoint = daemon.running(self._settings) or daemon.ensure(self._settings)
+                self._checked = now
+            if self._announce and sys.stderr is not None:
+                self._announce = False
+                sys.stderr.write(_announcement(self._endpoint, self._settings))
             return self._endpoint
 
 

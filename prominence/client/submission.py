@@ -8,6 +8,7 @@ simply sent again.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,12 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request
 from prominence.description.rules import MAX_REQUEST, SUBMISSION_LABEL
-from prominence.exceptions import (
-    InvalidDescription,
-    ProminenceError,
-    ServiceUnavailable,
-    SubmissionUncertain,
-)
+from prominence.exceptions import InvalidDescription, ProminenceError, SubmissionUncertain
 
 if TYPE_CHECKING:
     from prominence.client.answers import Answer
@@ -33,6 +29,7 @@ SETTLE_REMOTE_S: Final = 120.0
 SETTLE_LOCAL_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 2.0
 _SEND_AGAIN_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 15.0
 _DEADLINE_EXTRA_S: Final = 120.0
 
 
@@ -57,22 +54,27 @@ def submit(
     request = Request("POST", path, Kind.SUBMIT, body=_body(labelled))
     if was_sent and (found := _look_up(transport, path, tag, settle_s)) is not None:
         return found
-    while True:
+    doubt: ProminenceError | None = None
+    for attempt in itertools.count():
         try:
             answer = transport.send(request)
             return _accepted(answer)
         except RequestFailed as failed:
             doubt = failed.error
-        except ServiceUnavailable:
-            raise  # it was never sent
+        except ProminenceError as error:
+            if doubt is None:
+                raise  # it was refused, or never sent
+            raise _uncertain(tag, f"{doubt}; then {error}") from error
         log.warning("submission %s is in doubt (%s), looking for it", tag, doubt)
         if transport.clock.monotonic() >= deadline:
             raise _uncertain(tag, str(doubt)) from doubt
         if IDEMPOTENT in transport.features:
-            transport.clock.sleep(_SEND_AGAIN_S)
+            transport.clock.sleep(min(_SEND_AGAIN_S * 2**attempt, _LONGEST_PAUSE_S))
             continue
         if (found := _look_up(transport, path, tag, settle_s)) is not None:
             return found
+        doubt = None  # the settle window has passed: it did not arrive
+    raise AssertionError("counting has no end")
 
 
 def _body(description: dict[str, Any]) -> bytes:

@@ -69,6 +69,36 @@ def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+LARGEST: Final = 2**31 - 1
+"""Of all counts and amounts: no machine has more, and every service can compute with it."""
+
+_NAME_BYTES: Final = 255  # of one part of a path, on all common file systems
+
+
+def is_plain_text(value: object) -> bool:
+    """Whether a string can be given to a program: no NUL, and nothing that UTF-8 cannot say."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_file_name(value: object) -> bool:
+    """Whether the last part of a path can be the name of a file."""
+    if not is_plain_text(value):
+        return False
+    base = str(value).rstrip("/").rpartition("/")[2]
+    return base not in {"", ".", ".."} and len(base.encode()) <= _NAME_BYTES
+
+
+def is_path(value: object) -> bool:
+    """Whether every part of a path fits a file system."""
+    return is_plain_text(value) and all(len(part.encode()) <= _NAME_BYTES for part in str(value).split("/"))
+
+
 def is_named(value: object) -> bool:
     """Whether the value is a string with something in it."""
     return isinstance(value, str) and bool(value)

@@ -8,7 +8,13 @@ them choke on (*server-bug*).
 from __future__ import annotations
 
 from prominence.description.checks import Violation, raise_invalid
-from prominence.description.rules_common import MAX_REQUEST, SUBMISSION_LABEL, is_reserved
+from prominence.description.rules_common import (
+    MAX_REQUEST,
+    SUBMISSION_LABEL,
+    check_label,
+    check_name,
+    is_reserved,
+)
 from prominence.description.rules_job import check_job
 from prominence.description.rules_workflow import check_workflow
 
@@ -17,6 +23,8 @@ __all__ = [
     "SUBMISSION_LABEL",
     "Violation",
     "check_job",
+    "check_label",
+    "check_name",
     "check_workflow",
     "is_reserved",
     "raise_invalid",

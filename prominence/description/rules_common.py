@@ -15,10 +15,12 @@ from prominence.description.checks import (
     anything,
     each,
     first_of,
+    is_path,
     is_text,
     join,
     list_of,
     mapping,
+    raise_invalid,
     require,
     whole,
 )
@@ -106,6 +108,19 @@ labels: Final[Checker] = first_of(
 )
 
 
+def check_label(label: object, value: object) -> None:
+    """Raises InvalidDescription unless both could stand in a description.
+
+    For queries too: some servers paste what they get there into an expression.
+    """
+    raise_invalid([*_label_name("label name", label), *_label_value("label value", value)])
+
+
+def check_name(text: object) -> None:
+    """Raises InvalidDescription unless this could be the name of a job or workflow."""
+    raise_invalid(list(name("job")("name", text)))
+
+
 def reserved_labels(path: str, value: object) -> Iterator[Violation]:
     """The rule for descriptions written by users: the submission tag is not theirs to set."""
     found = value.get("labels") if isinstance(value, dict) else None
@@ -169,5 +184,10 @@ def strings(what: str) -> Checker:
     """A list of strings."""
     return first_of(
         list_of(anything, f"an array of {what} must be provided"),
-        each(require(is_text, "a list of strings", f"{what} must be a list of strings")),
+        each(
+            first_of(
+                require(is_text, "a list of strings", f"{what} must be a list of strings"),
+                require(is_path, "paths that a file system can have", f"{what} must be paths"),
+            )
+        ),
     )

@@ -19,6 +19,7 @@ from prominence.description.checks import (
     each,
     first_of,
     hidden,
+    is_file_name,
     is_named,
     is_text,
     is_whole,
@@ -59,7 +60,10 @@ _content = first_of(
 
 INPUT_FIELDS: Final = {
     "filename": Field(
-        require(is_named, "a file name", "each input must contain a filename"),
+        first_of(
+            require(is_named, "a file name", "each input must contain a filename"),
+            require(is_file_name, "a file name", "the filename of an input must end with the name of a file"),
+        ),
         missing="each input must contain a filename",
     ),
     "content": Field(_content, missing=_NO_CONTENT),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.description.checks import (
+    LARGEST,
     Checker,
     Field,
     Violation,
@@ -24,8 +25,8 @@ CPU_CHOICES: Final = ("cpus", "cpusRange", "cpusOptions")
 MEMORY_CHOICES: Final = ("memory", "memoryPerCpu")
 
 
-def _is_amount(value: object) -> bool:
-    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+def _is_amount(value: Any) -> bool:
+    return (is_whole(value) and value <= LARGEST) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _gigabytes(name: str) -> Checker:
@@ -45,7 +46,7 @@ def _pair(wrong_form: str) -> Checker:
         lambda value: (
             isinstance(value, list)
             and len(value) == 2  # noqa: PLR2004 - a pair
-            and all(is_whole(number) and number >= 1 for number in value)
+            and all(is_whole(number) and 1 <= number <= LARGEST for number in value)
         ),
         "a list of two whole numbers of at least 1",
         wrong_form,
@@ -64,7 +65,8 @@ def _range(wrong_form: str) -> Checker:
 
 
 def _count(of_what: str, least: str) -> Checker:
-    return whole(f"{of_what} must be an integer", least=1, too_small=least)
+    too_large = f"{of_what} must be at most {LARGEST}"
+    return whole(f"{of_what} must be an integer", least=1, too_small=least, most=LARGEST, too_large=too_large)
 
 
 RESOURCE_FIELDS: Final = {

@@ -10,7 +10,9 @@ from prominence.description.checks import (
     Violation,
     first_of,
     hidden,
+    is_file_name,
     is_named,
+    is_plain_text,
     is_text,
     is_whole,
     join,
@@ -32,17 +34,27 @@ _MPIRUN: Final = "it is not necessary to include mpirun in the cmd if an MPI fla
 
 
 def _text(name: str) -> Field:
-    return Field(require(is_text, "a string", f"{name} must be a string"))
+    return Field(
+        first_of(
+            require(is_text, "a string", f"{name} must be a string"),
+            require(
+                is_plain_text,
+                "text that a program can be given",
+                f"{name} has characters that no program can get",
+            ),
+        )
+    )
 
 
 def _each_variable(path: str, value: dict[Any, Any]) -> Iterator[Violation]:
     # Numbers are accepted by the service, which writes them as text.
     for name, content in value.items():
-        if not is_named(name) or not isinstance(content, str | int | float):
+        is_value = is_plain_text(content) or isinstance(content, int | float)
+        if not is_named(name) or "=" in name or not is_plain_text(name) or not is_value:
             yield Violation(
                 join(path, str(name)),
                 content,
-                "a name, and a string or a number",
+                "a name without =, and a string (no NUL) or a number",
                 "environment variables must be strings or numbers",
                 "invalid",
             )
@@ -91,7 +103,7 @@ TASK_FIELDS: Final = {
     "cmd": _text("cmd"),
     "workdir": _text("workdir"),
     "app": _text("app"),
-    "stdout": _text("stdout"),
+    "stdout": Field(require(is_file_name, "the name of a file", "stdout must be the name of a file")),
     "type": Field(
         require(lambda value: value in TASK_TYPES, f"one of {', '.join(TASK_TYPES)}", "invalid task type")
     ),

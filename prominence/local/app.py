@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from prominence.description.rules import MAX_REQUEST, check_job
 from prominence.local.errors import Refusal
-from prominence.local.listing import InvalidStatus, Query, detailed_entry, entry
+from prominence.local.listing import LARGEST, InvalidStatus, Query, detailed_entry, entry, whole
 from prominence.local.tokens import OUTPUT_URL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +36,10 @@ FEATURES: Final = "idempotent-submission, wait"
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 _OPEN_PATHS: Final = (f"{BASE}/health",)
 _OBJECTS: Final = "/objects"
+_PARTS_OF_OUTPUT: Final = 3  # attempt, "outputs" and the file
+_OUTPUT_TYPE: Final = "text/html; charset=utf-8"
+_PIECE_BYTES: Final = 256 * 1024
+_MOST_NODES: Final = 1_000_000
 
 
 class Api:
@@ -63,6 +69,7 @@ class Api:
             InvalidStatus: _invalid_status,
             HTTPException: _http_error,
             sqlite3.Error: _storage_error,
+            Exception: _unforeseen,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False
@@ -90,11 +97,11 @@ class Api:
         return _answer(shown, revision)
 
     async def describe_job(self, request: Request) -> Response:
-        rows, revision = await self._jobs.find(Query(ids=(request.path_params["id"],)))
+        rows, revision = await self._jobs.find(Query(ids=(_job_id(request),)))
         return _answer(self._detailed(rows), revision)
 
     async def delete_job(self, request: Request) -> Response:
-        return await self._delete([request.path_params["id"]])
+        return await self._delete([_job_id(request)])
 
     async def delete_jobs(self, request: Request) -> Response:
         ids = Query.parse(request.query_params).ids
@@ -106,13 +113,14 @@ class Api:
         stream = request.path_params["stream"]
         if stream not in {"stdout", "stderr"}:
             raise HTTPException(404)
-        numbers = {name: request.query_params.get(name, "0") for name in ("node", "offset")}
-        for name, text in numbers.items():
-            if not text.isdecimal():
-                raise Refusal(400, f"{name} must be a whole number of at least 0")
-        job = request.path_params["id"]
-        body = self._jobs.read_output(job, stream, int(numbers["node"]), int(numbers["offset"]))
-        return Response(body, media_type="text/html; charset=utf-8")
+        node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
+        file = self._jobs.open_output(_job_id(request), stream, min(node, _MOST_NODES))
+        if file is None:
+            return Response(b"", media_type=_OUTPUT_TYPE)
+        left = max(0, file.seek(0, os.SEEK_END) - offset)
+        file.seek(offset if left else 0)
+        headers = {"Content-Length": str(left)}
+        return StreamingResponse(_pieces(file, left), headers=headers, media_type=_OUTPUT_TYPE)
 
     async def resources(self, _: Request) -> Response:
         shown = [{"cpus": part.cpus, "memory": part.memory} for part in self._engine.capacity()]
@@ -120,7 +128,7 @@ class Api:
 
     async def stored_object(self, request: Request) -> Response:
         """A file behind a presigned URL; the signature takes the place of a token."""
-        if not self._signer.accepts_path(request.url.path, dict(request.query_params), "GET"):
+        if not self._signer.accepts_path(request.scope["path"], dict(request.query_params), "GET"):
             return Response("the URL is not valid, or not any more\n", status_code=403)
         file = self._stored / request.path_params["path"]
         if not file.is_file():
@@ -149,9 +157,9 @@ class Api:
         return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
 
     def _presign(self, path: str) -> str:
-        route = f"{_OBJECTS}/{Path(path).relative_to(self._stored)}"
+        route = f"{_OBJECTS}/{'/'.join(Path(path).parts[-_PARTS_OF_OUTPUT:])}"
         query = self._signer.sign_path(route, int(time.time()) + OUTPUT_URL_S, "GET")
-        return f"{self._jobs.url.removesuffix(BASE)}{route}?{query}"
+        return f"{self._jobs.url.removesuffix(BASE)}{quote(route)}?{query}"
 
     def _guarded(self, app: ASGIApp) -> ASGIApp:
         """Only for callers on this machine with a token, and not for web pages they look at."""
@@ -168,8 +176,8 @@ class Api:
         return guarded
 
     def _refuses(self, path: str, headers: dict[bytes, str]) -> Refusal | None:
-        host = urlsplit(f"//{headers.get(b'host', '')}").hostname
-        if host not in _LOOPBACK_NAMES or b"origin" in headers:
+        host = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
+        if host.strip("[]") not in _LOOPBACK_NAMES or b"origin" in headers:
             return Refusal(403, "only programs on this machine may use the local service")
         if path in _OPEN_PATHS or path.startswith(f"{_OBJECTS}/"):
             return None
@@ -188,6 +196,10 @@ def _answer(value: object, revision: int | None = None, *, status: int = 200) ->
     return Response(body, status, headers, media_type="application/json")
 
 
+def _job_id(request: Request) -> int:
+    return min(int(request.path_params["id"]), LARGEST)
+
+
 def _refusing(violations: Sequence[Any]) -> list[Any]:
     return [violation for violation in violations if violation.kind == "invalid"]
 
@@ -200,7 +212,7 @@ async def _json_body(request: Request) -> Any:
             raise Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the request is not JSON: {error}") from error
 
 
@@ -219,6 +231,18 @@ async def _invalid_status(_: Request, __: InvalidStatus) -> Response:
 async def _http_error(_: Request, error: HTTPException) -> Response:
     page = f"<!doctype html>\n<title>{error.status_code} {error.detail}</title>\n<h1>{error.detail}</h1>\n"
     return Response(page, error.status_code, error.headers, media_type="text/html")
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    return _error(500, f"unforeseen: {type(error).__name__}; the log has more")
+
+
+async def _pieces(file: BinaryIO, left: int) -> AsyncIterator[bytes]:
+    """So many bytes of a file, read beside the event loop."""
+    with file:
+        while left > 0 and (piece := await asyncio.to_thread(file.read, min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
 
 
 async def _storage_error(_: Request, error: sqlite3.Error) -> Response:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +22,8 @@ _START_TIME_S: Final = 30.0
 _STOP_TIME_S: Final = 30.0
 _LOOK_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2000
-_PASSED_ON: Final = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "TZ")
+_PASSED_ON: Final = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+_FIRST_FREE_DESCRIPTOR: Final = 3
 
 
 def running(settings: LocalSettings) -> Endpoint | None:
@@ -66,7 +69,7 @@ def stop(settings: LocalSettings) -> bool:
 
 
 def _start(settings: LocalSettings, state: StateDirectory) -> None:
-    reader, writer = os.pipe()
+    reader, writer = (_above_standard_streams(each) for each in os.pipe())
     options = [f"--ready-fd={writer}", "--detach"]
     options += [f"--cpus={settings.cpus}"] if settings.cpus else []
     options += [f"--memory={settings.memory}"] if settings.memory else []
@@ -92,12 +95,21 @@ def _start(settings: LocalSettings, state: StateDirectory) -> None:
         raise LocalServiceError(f"the local service did not start: {answer or _last_words(state)}")
 
 
+def _above_standard_streams(descriptor: int) -> int:
+    """The same pipe under a number that no standard stream has, for a caller that has closed some."""
+    if descriptor >= _FIRST_FREE_DESCRIPTOR:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_DESCRIPTOR)
+    os.close(descriptor)
+    return moved
+
+
 def _read_line(descriptor: int) -> str:
     """What the new service says, or "" when it ended without a word."""
-    import select
-
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN | select.POLLHUP)
     with os.fdopen(descriptor, "rb") as pipe:
-        if not select.select([pipe], [], [], _START_TIME_S)[0]:
+        if not waiting.poll(_START_TIME_S * 1000):
             raise LocalServiceError(f"the local service did not answer in {_START_TIME_S:.0f} s")
         return pipe.readline().decode().strip()
 

@@ -77,14 +77,22 @@ class StateDirectory:
             self.path.chmod(0o700)
 
     def secret(self) -> str:
-        """The signing key, made at first use; it outlives the service, so old tokens stay good."""
+        """The signing key, made at first use; it outlives the service, so old tokens stay good.
+
+        For the one service alone, which holds the directory's lock.
+        """
         try:
-            return self._secret.read_text()
+            found = self._secret.read_text()
         except FileNotFoundError:
-            descriptor = os.open(self._secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(_SECRET_BYTES))
-            return self._secret.read_text()
+            found = ""
+        if len(found) == 2 * _SECRET_BYTES:
+            return found
+        made = secrets.token_hex(_SECRET_BYTES)
+        scratch = self.path / "secret.new"
+        scratch.touch(mode=0o600)
+        scratch.write_text(made)
+        scratch.replace(self._secret)
+        return made
 
     def publish(self, endpoint: Endpoint) -> None:
         """Say where the service is. The file is locked for as long as this process lives."""
@@ -105,11 +113,10 @@ class StateDirectory:
         except FileNotFoundError:
             return None
         with os.fdopen(descriptor, "rb") as file:
-            found = json.loads(file.read())
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Endpoint(**found)
+                return Endpoint(**json.loads(file.read()))
         return None
 
     def last_port(self) -> int:

@@ -8,7 +8,7 @@ engine (:mod:`prominence.local.machine`); a batch system can be another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,8 +109,8 @@ class Engine(Protocol):
     async def changes(self, since: int) -> list[Change]:
         """Wait for changes after sequence number ``since``; those up to it are forgotten."""
 
-    def read_output(self, attempt: AttemptId, stream: Stream, node: int, offset: int) -> bytes | None:
-        """Bytes written so far from ``offset`` on; None where there is no such output."""
+    def open_output(self, attempt: AttemptId, stream: Stream, node: int) -> BinaryIO | None:
+        """What was written so far, to be read from any offset; None where there is no such output."""
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         """In all, and free at this moment."""

@@ -12,11 +12,12 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import Attempt, AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
+from prominence.local.listing import AMONG, FEED_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,9 +67,9 @@ class Jobs:
 
     async def recover(self) -> None:
         """Hand every job that may still run to the engine, which knows how far each one is."""
-        wanted = [self._attempt(row) for row in self._active_rows()]
         deleted = self._store.read("select * from jobs where status = 'deleted' and ended is null")
-        await self._engine.recover(wanted, [self._attempt(row) for row in deleted])
+        wanted, unwanted = self._attempts(self._active_rows()), self._attempts(deleted)
+        await self._engine.recover(wanted, unwanted)
 
     async def follow_engine(self) -> None:
         """Record what the engine reports, for as long as the service lives."""
@@ -107,8 +108,7 @@ class Jobs:
         """End jobs; False when none of them is active."""
         rows = [row for row in self._rows_by_id(ids) if row["status"] in ACTIVE]
         for row in rows:
-            ended = int(time.time()) if row["status"] == "idle" else None
-            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=ended)
+            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=None)
         await self._store.committed()
         self._wake()
         await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in rows])
@@ -118,7 +118,9 @@ class Jobs:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
         deadline = time.monotonic() + query.wait
         while True:
-            found = Found(self._store.read(*query.sql()), self._revision)
+            rows = self._store.read(*query.sql())
+            is_page = query.since is not None and len(rows) == FEED_PAGE
+            found = Found(rows, rows[-1]["revision"] if is_page else self._revision)
             await self._store.committed()
             left = deadline - time.monotonic()
             if found.rows or query.since is None or query.since > found.revision or left <= 0:
@@ -127,27 +129,25 @@ class Jobs:
                 await self._next_change(left)
 
     def inputs(self, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-        marks = ",".join("?" * len(ids))
-        rows = self._store.read(f"select job, inputs from inputs where job in ({marks})", ids)  # noqa: S608
+        rows = self._store.read(f"select job, inputs from inputs where job in {AMONG}", [json.dumps(ids)])
         return {row["job"]: json.loads(row["inputs"]) for row in rows}
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-        marks = ",".join("?" * len(ids))
         found: defaultdict[int, dict[str, str]] = defaultdict(dict)
-        for row in self._store.read(f"select * from labels where job in ({marks})", ids):  # noqa: S608
+        for row in self._store.read(f"select * from labels where job in {AMONG}", [json.dumps(ids)]):
             found[row["job"]][row["name"]] = row["value"]
         return found
 
-    def read_output(self, job: int, stream: Stream, node: int, offset: int) -> bytes:
-        """What a job has written so far; nothing yet is no error, an unknown job is."""
+    def open_output(self, job: int, stream: Stream, node: int) -> BinaryIO | None:
+        """What a job has written so far; None while there is nothing, a refusal for an unknown job."""
         rows = self._rows_by_id([job])
         if not rows:
             raise Refusal(400, "Job does not exist")
         attempt = AttemptId(job, rows[0]["attempt"])
-        found = self._engine.read_output(attempt, stream, node, offset)
+        found = self._engine.open_output(attempt, stream, node)
         if found is None and node:
-            found = self._engine.read_output(attempt, stream, 0, offset)  # as the real service does
-        return found or b""
+            return self._engine.open_output(attempt, stream, 0)  # as the real service does
+        return found
 
     def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> Created:
         self._last_id += 1
@@ -175,6 +175,8 @@ class Jobs:
     def _record(self, change: Change) -> Attempt | None:
         """Write down a change of the engine's; returns an attempt when the job is to be tried again."""
         row = self._rows_by_id([change.attempt.job])[0]
+        if row["attempt"] == change.attempt.number + 1 and row["status"] == "idle" and change.outcome:
+            return self._attempt(row)  # a commit failed after this was written, and it is told again
         if row["attempt"] != change.attempt.number:
             return None
         if change.outcome is None:
@@ -214,11 +216,26 @@ class Jobs:
         )
         return None
 
+    def _attempts(self, rows: Iterable[sqlite3.Row]) -> list[Attempt]:
+        """What the engine is told; a job that cannot even be described fails alone."""
+        attempts = []
+        for row in rows:
+            try:
+                attempts.append(self._attempt(row))
+            except Exception as error:
+                log.exception("job %d cannot be taken up", row["id"])
+                reason = f"Unable to execute task(s): {error}"
+                self._update(row["id"], status="failed", reason=reason, ended=int(time.time()))
+        return attempts
+
     async def _submit_if_idle(self, attempts: Sequence[Attempt]) -> None:
         """Give attempts to the engine, but for those whose job was deleted meanwhile."""
         rows = self._rows_by_id(attempt.id.job for attempt in attempts)
         idle = {row["id"] for row in rows if row["status"] == "idle"}
         await self._engine.submit([attempt for attempt in attempts if attempt.id.job in idle])
+        for row in rows:
+            if row["status"] == "deleted" and row["ended"] is None:
+                self._update(row["id"], ended=int(time.time()))
 
     def _attempt(self, row: sqlite3.Row) -> Attempt:
         description = json.loads(row["description"])
@@ -237,12 +254,10 @@ class Jobs:
     def _update(self, job: int, **columns: Any) -> None:
         columns["revision"] = self._next_revision()
         changes = ", ".join(f"{name} = ?" for name in columns)
-        self._store.write(f"update jobs set {changes} where id = ?", (*columns.values(), job))  # noqa: S608
+        self._store.write(f"update jobs set {changes} where id = ?", (*columns.values(), job))
 
     def _rows_by_id(self, ids: Iterable[int]) -> list[sqlite3.Row]:
-        wanted = list(ids)
-        marks = ",".join("?" * len(wanted))
-        return self._store.read(f"select * from jobs where id in ({marks})", wanted)  # noqa: S608
+        return self._store.read(f"select * from jobs where id in {AMONG}", [json.dumps(list(ids))])
 
     def _active_rows(self) -> list[sqlite3.Row]:
         return self._store.read("select * from jobs where status in ('idle', 'running') order by id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.errors import Refusal
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LONGEST_WAIT_S: Final = 30.0
+FEED_PAGE: Final = 1000
+"""Jobs in one answer of the feed; the next one goes on after them."""
+AMONG: Final = "(select value from json_each(?))"
+"""SQL for a list of ids bound as one value, however many they are."""
+LARGEST: Final = 2**63 - 1  # what the database can hold
+_MOST_DIGITS: Final = 20
 _STATUSES: Final = ("idle", "running")
 _ALWAYS_SHOWN: Final = ("tasks", "parameters")
 _SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
@@ -49,15 +56,15 @@ class Query:
         ids = parameters.get("id")
         since = parameters.get("since")
         return cls(
-            ids=None if ids is None else tuple(_whole("id", each) for each in ids.split(",")),
+            ids=None if ids is None else tuple(whole("id", each) for each in ids.split(",")),
             everything="all" in parameters,
             completed=parameters.get("completed") == "true",
-            limit=_whole("num", parameters.get("num", "1"), lowest=-1),
+            limit=whole("num", parameters.get("num", "1"), lowest=-1),
             label=_label(parameters.get("constraint")),
             name=parameters.get("name"),
             status=status,
             detail="detail" in parameters,
-            since=None if since is None else _whole("since", since),
+            since=None if since is None else whole("since", since),
             wait=_wait(parameters.get("wait", "0")),
         )
 
@@ -65,8 +72,8 @@ class Query:
         conditions: list[str] = []
         values: list[Any] = []
         if self.ids is not None:
-            conditions.append(f"id in ({','.join('?' * len(self.ids))})")
-            values += self.ids
+            conditions.append(f"id in {AMONG}")
+            values.append(json.dumps(self.ids))
         if self.since is not None:
             conditions.append("revision > ?")
             values.append(self.since)
@@ -81,7 +88,9 @@ class Query:
         if self.label is not None:
             conditions.append("id in (select job from labels where name = ? and value = ?)")
             values += self.label
-        sql = f"select * from jobs where {' and '.join(conditions) or 'true'}"  # noqa: S608 - values are bound
+        sql = f"select * from jobs where {' and '.join(conditions) or 'true'}"
+        if self.since is not None:
+            return f"{sql} order by revision limit {FEED_PAGE}", values
         if self.completed and self.ids is None and self.limit > 0:
             return f"{sql} order by ended desc, id desc limit ?", [*values, self.limit]
         return f"{sql} order by id", values
@@ -131,12 +140,13 @@ def _masked(value: Any) -> Any:
     return {key: _masked(each) for key, each in value.items()} if isinstance(value, dict) else "***"
 
 
-def _whole(name: str, text: str, lowest: int = 0) -> int:
+def whole(name: str, text: str, lowest: int = 0) -> int:
+    """A whole number from a request; raises Refusal where it is none."""
     try:
-        number = int(text)
+        number = int(text) if len(text) <= _MOST_DIGITS else lowest - 1
     except ValueError:
         number = lowest - 1
-    if not lowest <= number < 2**63:
+    if not lowest <= number <= LARGEST:
         raise Refusal(400, f"{name} must be a whole number of at least {lowest}")
     return number
 
@@ -145,7 +155,9 @@ def _wait(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        raise Refusal(400, "wait must be a number of seconds") from None
+        seconds = nan
+    if isnan(seconds):
+        raise Refusal(400, "wait must be a number of seconds")
     return min(max(seconds, 0.0), LONGEST_WAIT_S)
 
 

@@ -88,6 +88,8 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         asyncio.create_task(jobs.follow_engine()),
         asyncio.create_task(_end_when_idle(server, api, jobs, options.idle_minutes * 60)),
     ]
+    for task in background:
+        task.add_done_callback(server.end_with)
     try:
         await server.serve(sockets=[listening])
     finally:
@@ -130,6 +132,12 @@ class _Server(uvicorn.Server):
 
     def end(self) -> None:
         self.should_exit = True
+
+    def end_with(self, task: asyncio.Task[None]) -> None:
+        """A service that lost one of its parts must not go on as if it were well: the next one recovers."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the service failed", exc_info=error)
+            self.end()
 
 
 async def _end_when_idle(server: _Server, api: Api, jobs: Jobs, idle_s: float) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import sysconfig
+import threading
 import zipfile
 from contextlib import contextmanager
 from functools import cache, partial
@@ -25,6 +26,7 @@ RUNNER: Final = "prominence-runner.pyz"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
 COMMAND: Final = f"python3 {RUNNER} {CALL} {RESULT}"
+_registry_lock: Final = threading.RLock()
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same archive every time
 
 
@@ -68,18 +70,18 @@ def _module_of(function: Callable[..., Any]) -> ModuleType | None:
 @contextmanager
 def _by_value(module: ModuleType | None) -> Iterator[None]:
     """Pickle what a module of the user's own defines by value: the job cannot import it."""
-    if (
-        module is None
-        or not _is_users_own(module)
-        or module.__name__ in cloudpickle.list_registry_pickle_by_value()
-    ):
+    if module is None or not _is_users_own(module):
         yield
         return
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
+    with _registry_lock:  # cloudpickle's registry is the process's, whatever thread pickles
+        if module.__name__ in cloudpickle.list_registry_pickle_by_value():
+            yield
+            return
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 def _is_users_own(module: ModuleType) -> bool:

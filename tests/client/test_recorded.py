@@ -121,9 +121,9 @@ def _list_options(query: dict[str, str]) -> dict[str, Any]:
                 options[name] = True
             case "num", _:
                 options["num"] = _number(value)
-            case "constraint", _ if "=" in value:
+            case "constraint", _ if re.fullmatch(r"[a-zA-Z0-9]+=[\w./-]+", value):
                 options["label"] = tuple(value.split("=", 1))
-            case (("name" | "status"), _):
+            case (("name" | "status"), _) if "'" not in value and '"' not in value:
                 options[name] = value
             case _:
                 raise NoCall
@@ -155,8 +155,8 @@ REPLAYED = {
     "executor-cancel-and-logs": 22,
     "client-basic": 9,
     "live-operations": 35,
-    "listing": 24,
-    "errors": 77,
+    "listing": 23,  # the client sends no name with a quote in it
+    "errors": 76,
 }
 
 

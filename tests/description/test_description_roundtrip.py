@@ -30,6 +30,7 @@ from prominence.description import (
 
 quick = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
+plain_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
 words = st.text(string.ascii_letters + string.digits, min_size=1, max_size=8)
 counts = st.integers(1, 6)
 pairs = st.tuples(counts, counts).map(sorted)
@@ -46,7 +47,7 @@ tasks = st.builds(
     runtime=st.sampled_from(["singularity", "udocker"]),
     type=maybe(st.sampled_from(["basic", "openmpi", "mpich"])),
     workdir=maybe(words),
-    env=st.dictionaries(words, st.text(max_size=5) | st.integers(), max_size=2),
+    env=st.dictionaries(words, plain_text | st.integers(), max_size=2),
     procs_per_node=maybe(st.just(1)),
     stdout=maybe(words),
     image_pull_credential=maybe(st.just({"username": "u", "token": "t"})),

@@ -155,7 +155,11 @@ INVALID_JOBS: list[tuple[Any, str, str]] = [
     (with_task(env={"A": None}), "tasks[0].env.A", ENVIRONMENT),
     (with_task(env={"A": ["b"]}), "tasks[0].env.A", ENVIRONMENT),
     (with_task(workdir=5), "tasks[0].workdir", "workdir must be a string"),
-    (with_task(stdout=5), "tasks[0].stdout", "stdout must be a string"),
+    (with_task(stdout=5), "tasks[0].stdout", "stdout must be the name of a file"),
+    (with_task(stdout="a/.."), "tasks[0].stdout", "stdout must be the name of a file"),
+    (with_task(cmd="a\0b"), "tasks[0].cmd", "cmd has characters that no program can get"),
+    (with_task(env={"A=B": "c"}), "tasks[0].env.A=B", ENVIRONMENT),
+    (with_task(env={"A": "\ud800"}), "tasks[0].env.A", ENVIRONMENT),
     (with_task(imageSha256=5), "tasks[0].imageSha256", "imageSha256 must be a string"),
     (with_task(app=5), "tasks[0].app", "app must be a string"),
     (

@@ -17,7 +17,7 @@ from support.clock import VirtualClock
 from support.until import until
 
 from prominence import Session
-from prominence.exceptions import JobDeleted, ServiceUnavailable
+from prominence.exceptions import ConfigurationError, JobDeleted, ServiceUnavailable
 from prominence.settings import Settings
 from prominence_executors import ProminenceExecutor
 
@@ -242,3 +242,70 @@ def test_a_service_that_is_not_there_fails_the_future(service: LocalService) -> 
     assert isinstance(error, ServiceUnavailable)
     assert "http://127.0.0.1:9/prominence/v1" in str(error)
     assert "made-up-token" not in str(error)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit()])
+def test_a_failing_callback_disturbs_nobody(executor: ProminenceExecutor, error: BaseException) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    future = executor.submit("true")
+    future.add_done_callback(fail)
+    future.exception()
+
+    executor.shutdown()
+
+    assert future.done()
+
+
+def test_shutdown_in_a_callback_does_not_wait_for_itself(executor: ProminenceExecutor) -> None:
+    ended = threading.Event()
+
+    def end(_: object) -> None:
+        executor.shutdown()
+        ended.set()
+
+    executor.submit("true").add_done_callback(end)
+
+    assert ended.wait(30)
+
+
+def test_what_keeps_calls_from_being_sent_is_raised_by_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMINENCE_URL", "ftp://host")
+
+    with ProminenceExecutor() as executor, pytest.raises(ConfigurationError, match="ftp://host"):
+        executor.submit("true")
+
+
+def test_a_forked_child_ends_and_its_futures_raise(service: LocalService) -> None:
+    script = (
+        "import multiprocessing, sys\n"
+        "from prominence.exceptions import ProminenceError\n"
+        "from prominence_executors import ProminenceExecutor\n"
+        "executor = ProminenceExecutor()\n"
+        "future = executor.submit('sleep 600')\n"
+        "def child():\n"
+        "    try:\n"
+        "        future.result()\n"
+        "    except ProminenceError as error:\n"
+        "        sys.exit(7 if 'parent process' in str(error) else 1)\n"
+        "process = multiprocessing.get_context('fork').Process(target=child)\n"
+        "process.start(); process.join()\n"
+        "future.kill()\n"
+        "sys.exit(process.exitcode)\n"
+    )
+    environment = {
+        **os.environ,
+        "PROMINENCE_URL": service.endpoint.url,
+        "PROMINENCE_TOKEN": service.endpoint.token,
+    }
+
+    assert subprocess.run([sys.executable, "-c", script], env=environment, check=False).returncode == 7
+
+
+def test_the_library_works_without_standard_streams(service: LocalService) -> None:
+    script = "from prominence_executors import create\ncreate().submit('true').result()"
+    closed = f'{sys.executable} -c "$0" <&- >&- 2>&-'
+    environment = {**os.environ, "PROMINENCE_LOCAL_DIR": str(service.directory)}
+
+    assert subprocess.run(["sh", "-c", closed, script], env=environment, check=False).returncode == 0

@@ -218,3 +218,69 @@ def test_json_files_are_replaced_whole(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["x.json"]
     file.write_text('{"a":')
     assert read_json(file) is None
+
+
+def test_a_second_try_never_runs_beside_what_the_first_left(
+    own_service: LocalService, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    script = f'sh -c "echo $$$$ >> {pids}; exec env -i sleep 600"'
+    job_id = own_service.post_job(script, policies={"maximumRetries": 1})
+    until(lambda: len(_lines(pids)) == 1)
+
+    os.kill(_claim_pid(own_service, job_id), signal.SIGKILL)
+    until(lambda: len(_lines(pids)) == 2)
+
+    assert not is_alive(int(_lines(pids)[0]))
+
+
+def test_an_exit_status_is_never_that_of_an_earlier_process(own_service: LocalService) -> None:
+    script = 'sh -c "(exit 7) & wait; for n in 1 2 3; do (setsid true &) ; done; exit 0"'
+    tasks = [{"image": "none", "runtime": "singularity", "cmd": each} for each in (script, 'sh -c "exit 3"')]
+    description = {"resources": {"cpus": 1, "memory": 1, "disk": 1}, "tasks": tasks}
+    job_id = int(own_service.request("POST", "/jobs", json=description).json()["id"])
+
+    codes = [task["exitCode"] for task in own_service.ended(job_id)["execution"]["tasks"]]
+
+    assert codes == [0, 3]
+
+
+def test_a_full_directory_holds_jobs_up_and_loses_none(own_service: LocalService) -> None:
+    attempts = own_service.state.attempts
+    shutil.move(attempts, attempts.with_name("moved"))
+    attempts.touch()  # no attempt can be prepared, as on a full disk
+    ids = [own_service.post_job("true") for _ in range(30)]
+
+    assert {own_service.describe(each)["status"] for each in ids} == {"idle"}
+    attempts.unlink()
+    shutil.move(attempts.with_name("moved"), attempts)
+
+    assert [own_service.ended(each)["status"] for each in ids] == ["completed"] * 30
+
+
+def test_a_job_that_cannot_be_taken_up_fails_alone(own_service: LocalService) -> None:
+    blocker = own_service.post_job("sleep 600", resources={"cpus": 10})
+    until(lambda: own_service.describe(blocker)["status"] == "running")
+    bad, good = own_service.post_job("true"), own_service.post_job("true")
+    own_service.kill()
+    with sqlite3.connect(own_service.state.database) as connection:
+        connection.execute("update jobs set description = '{}' where id = ?", (bad,))
+    connection.close()
+
+    own_service.start()
+    own_service.request("DELETE", f"/jobs/{blocker}")
+
+    assert own_service.ended(good)["status"] == "completed"
+    assert own_service.get("/jobs", id=str(bad)).json()[0]["status"] == "failed"
+
+
+@pytest.mark.parametrize("content", ["", '{"url":'])
+def test_a_torn_endpoint_file_is_no_service(tmp_path: Path, content: str) -> None:
+    with LocalService(tmp_path / "service", cpus=1, memory=1) as service:
+        pass
+    (service.directory / "endpoint.json").write_text(content)
+    (service.directory / "secret").write_text("")
+
+    assert daemon.running(service.local) is None
+    with service:
+        assert service.ended(service.post_job("true"))["status"] == "completed"

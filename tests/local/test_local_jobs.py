@@ -470,3 +470,106 @@ def test_routes_that_do_not_exist_answer_404(service: LocalService) -> None:
     for path in ("/nothing", "/jobs/1/", "/jobs/abc", "/jobs/1/other"):
         assert service.get(path).status_code == 404, path
     assert service.request("PATCH", "/jobs").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["x#1.dat", "q?.txt", "%41.txt", "a b+c&d.txt", "é.txt", "run?.log"])
+def test_outputs_may_have_any_name(service: LocalService, name: str) -> None:
+    written = name if name != "run?.log" else "run1.log"
+    job_id = service.post_job(f"sh -c \"echo data > '{written}'\"", outputFiles=[name])
+
+    (output,) = service.ended(job_id)["outputFiles"]
+
+    assert requests.get(output["url"], timeout=10).text == "data\n"
+
+
+def test_a_pipe_in_the_way_of_a_copied_output_holds_up_nothing(service: LocalService) -> None:
+    job_id = service.post_job(shell("mkfifo log; echo hello"), task={"stdout": "log"}, outputFiles=["log"])
+
+    ended = service.ended(job_id)
+
+    assert ended["status"] == "completed"
+    assert requests.get(ended["outputFiles"][0]["url"], timeout=10).text == "hello\n"
+
+
+def test_a_long_output_is_served_from_any_place(service: LocalService) -> None:
+    job_id = service.post_job("head -c 3000000 /dev/zero")
+    service.ended(job_id)
+
+    assert len(service.get(f"/jobs/{job_id}/stdout").content) == 3_000_000
+    assert len(service.get(f"/jobs/{job_id}/stdout", offset="2999000").content) == 1_000
+
+
+_LARGE = "9" * 25
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "status"),
+    [
+        ("GET", f"/jobs/{_LARGE}", {}, 200),
+        ("DELETE", f"/jobs/{_LARGE}", {}, 400),
+        ("GET", f"/jobs/{_LARGE}/stdout", {}, 400),
+        ("GET", "/jobs/1/stdout", {"offset": _LARGE}, 400),
+        ("GET", "/jobs/1/stdout", {"node": "9" * 5000}, 400),
+        ("GET", "/jobs/1/stdout", {"offset": "-1"}, 400),
+        ("GET", "/jobs", {"id": _LARGE}, 400),
+        ("GET", "/jobs", {"since": "0", "wait": "nan"}, 400),
+        ("GET", "/jobs", {"since": "-1"}, 400),
+        ("GET", "/jobs", {"num": "many"}, 400),
+    ],
+)
+def test_strange_numbers_get_an_answer(
+    service: LocalService, method: str, path: str, query: dict[str, str], status: int
+) -> None:
+    assert service.request(method, path, params=query).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/objects/1-1/outputs/x?Expires=" + "9" * 5000, {}, 403),
+        ("/objects/1-1/outputs/x?Expires=9999999999&Signature=%C3%A9", {}, 403),
+        ("/objects/%2e%2e/secret", {}, 403),
+        ("/prominence/v1/health", {"Host": "["}, 403),
+        ("/prominence/v1/health", {"Host": "[::1]:80"}, 204),
+    ],
+)
+def test_strangers_get_an_answer_and_nothing_more(
+    service: LocalService, path: str, headers: dict[str, str], status: int
+) -> None:
+    base = service.endpoint.url.removesuffix("/prominence/v1")
+
+    assert requests.get(base + path, headers=headers, timeout=10).status_code == status
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        job("true", resources={"walltime": 10**400}),
+        job("true", resources={"cpus": 10**400}),
+        job("true", inputs=[{"filename": "..", "content": ""}]),
+        job("true", inputs=[{"filename": "x" * 300, "content": ""}]),
+        job("true", task={"env": {"A": "\0"}}),
+        job("tr\0ue"),
+        job("true", outputFiles=["x" * 300]),
+        "[" * 100_000,
+    ],
+    ids=["walltime", "cpus", "dots", "long input", "nul in env", "nul in cmd", "long output", "nested"],
+)
+def test_what_no_machine_can_do_is_refused(service: LocalService, description: object) -> None:
+    if isinstance(description, str):
+        answer = service.request("POST", "/jobs", data=description)
+    else:
+        answer = service.request("POST", "/jobs", json=description)
+
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]
+
+
+def test_many_changes_come_page_by_page(service: LocalService) -> None:
+    answer = service.get("/jobs", since="0")
+    revisions = [int(answer.headers["Prominence-Revision"])]
+    while answer.json():
+        answer = service.get("/jobs", since=str(revisions[-1]))
+        revisions.append(int(answer.headers["Prominence-Revision"]))
+
+    assert revisions == sorted(revisions)

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from prominence.local.engine import (
     Attempt,
@@ -44,6 +45,7 @@ NO_RESOURCES: Final = "No matching resources"
 _KILL_GRACE_S: Final = 10.0
 _LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
 _LAUNCHER_PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
+_START_AGAIN_S: Final = 2.0
 _CLAIM_TIME_S: Final = 30.0  # a forked supervisor that has not claimed by then is gone
 
 
@@ -73,6 +75,7 @@ class Machine:
         self._launcher: _Launcher | None = None
         self._looking: asyncio.Task[None] | None = None
         self._replacing: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._hardware = cpu_description()
 
     async def open(self) -> None:
@@ -81,6 +84,8 @@ class Machine:
         self._looking = asyncio.create_task(self._look_from_time_to_time())
 
     async def close(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
         background = [task for task in (self._looking, self._replacing) if task is not None]
         for task in background:
             task.cancel()
@@ -162,11 +167,9 @@ class Machine:
             await self._changed.wait()
         return list(self._changes)
 
-    def read_output(self, attempt: AttemptId, stream: Stream, node: int, offset: int) -> bytes | None:
+    def open_output(self, attempt: AttemptId, stream: Stream, node: int) -> BinaryIO | None:
         try:
-            with self.files(attempt).stream(stream, node).open("rb") as file:
-                file.seek(offset)
-                return file.read()
+            return self.files(attempt).stream(stream, node).open("rb")
         except FileNotFoundError:
             return None
 
@@ -177,18 +180,32 @@ class Machine:
         return AttemptFiles(self._root / str(attempt))
 
     def _start_what_fits(self) -> None:
+        if self._again is not None:
+            return
         while (taken := self._queue.take_next()) is not None:
             attempt, needs = taken
-            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
             files = self.files(attempt.id)
             try:
                 files.create(self._instructions(attempt, needs))
-                if self._launcher is not None:  # else the next one is told
-                    self._launcher.ask_for(files.root)
-            except OSError as error:
-                log.exception("attempt %s cannot be started", attempt.id)
-                reason = f"Unable to execute task(s): {error.strerror}"
-                self._finish(attempt.id, Outcome("failed", time.time(), reason=reason))
+            except OSError as error:  # a full disk, most often: everything waits until there is room
+                log.error("attempt %s cannot be started now: %s", attempt.id, error)  # noqa: TRY400
+                self._queue.release(needs)
+                self._queue.add(attempt)
+                self._start_again_later()
+                return
+            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
+            if self._launcher is not None:  # else the next one is told
+                self._launcher.ask_for(files.root)
+
+    def _start_again_later(self) -> None:
+        if self._again is not None:
+            return
+
+        def again() -> None:
+            self._again = None
+            self._start_what_fits()
+
+        self._again = asyncio.get_running_loop().call_later(_START_AGAIN_S, again)
 
     def _instructions(self, attempt: Attempt, needs: Needs) -> dict[str, Any]:
         resources = attempt.description["resources"]
@@ -225,9 +242,11 @@ class Machine:
         if running is None:
             return
         if pid is None:
-            log.error("attempt %s cannot be started: %s", attempt, error)
-            reason = f"Unable to execute task(s): {error}"
-            self._finish(attempt, Outcome("failed", time.time(), reason=reason))
+            log.error("attempt %s cannot be started now: %s", attempt, error)
+            del self._running[attempt]
+            self._queue.release(running.needs)
+            self._queue.add(running.attempt)
+            self._start_again_later()
             return
         self._report_start(attempt, time.time())
         self._watch(attempt, pid)
@@ -239,8 +258,12 @@ class Machine:
         self._replacing = asyncio.create_task(self._replace_launcher())
 
     async def _replace_launcher(self) -> None:
-        await asyncio.sleep(_LAUNCHER_PAUSE_S)
-        self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+        while self._launcher is None:
+            await asyncio.sleep(_LAUNCHER_PAUSE_S)
+            try:
+                self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+            except OSError:
+                log.exception("the launcher cannot be started")
         for attempt, running in list(self._running.items()):
             if running.pid is None:
                 self._launcher.ask_for(self.files(attempt).root)
@@ -254,12 +277,17 @@ class Machine:
         while True:
             await asyncio.sleep(_LOOK_INTERVAL_S)
             for attempt, running in list(self._running.items()):
-                if running.pid is None or self.files(attempt).is_supervised():
-                    continue
-                unclaimed = self.files(attempt).claimed_by() is None
-                if unclaimed and time.monotonic() - running.asked < _CLAIM_TIME_S:
-                    continue
-                self._ended(attempt)
+                try:
+                    self._look_at(attempt, running)
+                except OSError:
+                    log.exception("cannot look at attempt %s", attempt)
+
+    def _look_at(self, attempt: AttemptId, running: _Running) -> None:
+        if running.pid is None or self.files(attempt).is_supervised():
+            return
+        unclaimed = self.files(attempt).claimed_by() is None
+        if not unclaimed or time.monotonic() - running.asked >= _CLAIM_TIME_S:
+            self._ended(attempt)
 
     def _ended(self, attempt: AttemptId) -> None:
         """A process that was watched is gone: the outcome is on disk, or the attempt was lost."""
@@ -285,8 +313,12 @@ class Machine:
             return None
         if (outcome := _read_outcome(files)) is not None:
             return outcome
-        ended = processes.end_marked(ATTEMPT_VARIABLE, str(files.root))
+        ended = processes.end_leftovers(
+            ATTEMPT_VARIABLE, str(files.root), files.noted_tasks(), claim.time if claim else time.time()
+        )
         log.warning("attempt %s was lost; ended %d of its processes", attempt, ended)
+        for left in (files.scratch, files.tmp):
+            shutil.rmtree(left, ignore_errors=True)
         lost = Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
         with contextlib.suppress(OSError):
             write_json(files.outcome, asdict(lost))

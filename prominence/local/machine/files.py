@@ -5,6 +5,7 @@
     attempt.json   what is to be run, and the boot it was meant for; written before a supervisor is asked for
     lock           locked by the supervisor for its whole life; names its process once claimed
     cancel         there when the attempt is to be ended
+    tasks          process numbers of the tasks, each of them a session; one a line
     outcome.json   written last, by rename
     stdout.0 ...   output of the tasks, one file per node
     scratch/ tmp/  what the tasks see as their home and /tmp; removed at the end
@@ -42,6 +43,7 @@ class AttemptFiles:
         self.description = root / "attempt.json"
         self.lock = root / "lock"
         self.cancel = root / "cancel"
+        self.tasks = root / "tasks"
         self.outcome = root / "outcome.json"
         self.log = root / "supervisor.log"
         self.scratch = root / "scratch"
@@ -96,6 +98,17 @@ class AttemptFiles:
         """The supervisor that claimed the attempt, alive or not."""
         found = read_json(self.lock)
         return Claim(**found) if found else None
+
+    def note_task(self, pid: int) -> None:
+        """Put a task's process on record, for whoever has to end it if the supervisor is lost."""
+        with self.tasks.open("a", encoding="ascii") as file:
+            file.write(f"{pid}\n")
+
+    def noted_tasks(self) -> set[int]:
+        try:
+            return {int(line) for line in self.tasks.read_text(encoding="ascii").split()}
+        except FileNotFoundError:
+            return set()
 
     def is_supervised(self) -> bool:
         """True while a supervisor holds the lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 _REAP_INTERVAL_S: Final = 0.02
+_MOST_LOOKS: Final = 50
+_CLOCK_TICK_S: Final = 1.0  # start times of processes are a little coarse
 
 
 def adopt_orphans() -> None:
@@ -63,24 +66,46 @@ def end_descendants(grace: float, reap: Callable[[], bool]) -> None:
         time.sleep(_REAP_INTERVAL_S)
 
 
-def end_marked(variable: str, value: str) -> int:
-    """KILL every process of this user whose environment has ``variable=value``; returns how many."""
-    ended = 0
-    for process in psutil.process_iter():
-        try:
-            if process.uids().real == os.getuid() and process.environ().get(variable) == value:
-                process.kill()
-                ended += 1
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return ended
+def end_leftovers(variable: str, value: str, sessions: set[int], since: float) -> int:
+    """KILL what an ended supervisor left behind; returns how many processes that were.
+
+    Those are processes of this user that carry ``variable=value`` in their environment or belong to one
+    of the sessions, begun after ``since`` (Unix epoch), and all their descendants. It looks again until
+    there are none.
+    """
+    ended: set[int] = set()
+    for _ in range(_MOST_LOOKS):
+        found = [
+            each for each in psutil.process_iter() if _is_leftover(each, variable, value, sessions, since)
+        ]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child for each in found for child in each.children(recursive=True)]
+        if not found:
+            break
+        _signal(found, signal.SIGKILL)
+        ended |= {process.pid for process in found}
+        psutil.wait_procs(found, timeout=_REAP_INTERVAL_S)
+    return len(ended)
+
+
+def _is_leftover(
+    process: psutil.Process, variable: str, value: str, sessions: set[int], since: float
+) -> bool:
+    try:
+        if process.uids().real != os.getuid() or not _is_alive(process):
+            return False
+        if process.create_time() >= since - _CLOCK_TICK_S and os.getsid(process.pid) in sessions:
+            return True
+        return process.environ().get(variable) == value
+    except (psutil.Error, ProcessLookupError, PermissionError):
+        return False
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         try:
             process.send_signal(number)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
 
 

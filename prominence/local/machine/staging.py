@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MISSING_FILE: Final = "Stageout failed due to no such file or directory"
 MISSING_DIRECTORY: Final = "Stageout failed due to tarball creation failed"
+UNABLE_TO_STORE: Final = "Unable to stageout output to object storage"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ as lost.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -29,6 +30,7 @@ WALLTIME_REASON: Final = "Walltime limit exceeded"
 UNABLE_REASON: Final = "Unable to execute task(s)"
 KILLED_EXIT_CODE: Final = -9  # what the service shows for a task cut short
 _MEMORY_SAMPLE_S: Final = 1.0
+_OUTCOME_PAUSES_S: Final = (1.0,) * 30 + (10.0,) * 60  # for ten minutes in all
 _PLAIN_SIGNALS: Final = (
     signal.SIGPIPE,
     signal.SIGXFSZ,
@@ -49,14 +51,24 @@ def supervise(root: Path) -> None:
         return  # the attempt was removed before it began
     try:
         outcome = _Supervisor(files, description).run()
-    except Exception:  # noqa: BLE001 - the last line of defence: the reason goes on record
-        files.log.write_text(traceback.format_exc(), encoding="utf-8")
-        outcome = {"status": "failed", "reason": UNABLE_REASON}
     finally:
         processes.end_descendants(0, _reap_strangers)
         shutil.rmtree(files.scratch, ignore_errors=True)
         shutil.rmtree(files.tmp, ignore_errors=True)
-    write_json(files.outcome, {**outcome, "started": started, "ended": time.time()})
+    _put_on_record(files, {**outcome, "started": started, "ended": time.time()})
+
+
+def _put_on_record(files: AttemptFiles, outcome: dict[str, Any]) -> None:
+    """Write the outcome, waiting for space where the disk is full: without it the attempt counts as lost."""
+    for pause in (*_OUTCOME_PAUSES_S, None):
+        try:
+            write_json(files.outcome, outcome)
+        except OSError:
+            if pause is None:
+                raise
+            time.sleep(pause)
+        else:
+            return
 
 
 class _Stop(Exception):
@@ -118,16 +130,19 @@ class _Supervisor:
             self.cancelled = True
         status, reason = "finished", ""
         begin = time.monotonic()
-        staging.stage_in(self.job, self.files)
-        stage_in_s = time.monotonic() - begin
-        self.deadline = time.monotonic() + self.description["walltime_s"]
+        stage_in_s = 0.0
         try:
+            staging.stage_in(self.job, self.files)
+            stage_in_s = time.monotonic() - begin
+            self.deadline = time.monotonic() + self.description["walltime_s"]
             self._run_tasks()
         except _Stop as stop:
             status, reason = stop.status, stop.reason
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner has to hear of it
+            status, reason = "failed", self._explain(error)
         self._end_tasks(self.description["kill_grace_s"] if status != "finished" else 0)
         begin = time.monotonic()
-        staged = staging.stage_out(self.job, self.files)
+        staged = self._stage_out()
         if status == "finished" and staged.reason:
             status, reason = "failed", staged.reason
         return {
@@ -137,6 +152,21 @@ class _Supervisor:
             "output_files": staged.files,
             "output_dirs": staged.dirs,
         }
+
+    def _stage_out(self) -> staging.StagedOut:
+        try:
+            return staging.stage_out(self.job, self.files)
+        except (OSError, ValueError) as error:
+            self._explain(error)
+            return staging.StagedOut(reason=staging.UNABLE_TO_STORE)
+
+    def _explain(self, error: Exception) -> str:
+        """Leave the cause where people look for it, in the job's standard error; the service's reason."""
+        with contextlib.suppress(OSError):
+            self.files.log.write_text(traceback.format_exc(), encoding="utf-8")
+            with self.files.stream("stderr", 0).open("a", errors="backslashreplace") as stderr:
+                stderr.write(f"prominence: {type(error).__name__}: {error}\n")
+        return UNABLE_REASON
 
     def _run_tasks(self) -> None:
         with (
@@ -160,15 +190,18 @@ class _Supervisor:
         self._check_time()
         copy_to = task.get("stdout")
         begin_output = os.fstat(stdout).st_size
+        self._reap()
+        self.ended.clear()  # a new process may get the number of one that ended
         begin = time.monotonic()
         try:
             command = host_runtime.prepare(task, number, self.environment, self.files)
             pid = _start(command, stdout, stdout if copy_to else stderr)
-        except (host_runtime.NotRunnable, OSError) as error:
-            os.write(stderr, f"prominence: {error}\n".encode())
+        except (host_runtime.NotRunnable, OSError, ValueError) as error:
+            os.write(stderr, f"prominence: {error}\n".encode(errors="backslashreplace"))
             record.exit_code = host_runtime.NOT_RUNNABLE
             return
         try:
+            self.files.note_task(pid)
             status, usage = self._wait_for(pid)
         except _Stop:
             record.exit_code = KILLED_EXIT_CODE
@@ -232,7 +265,8 @@ class _Supervisor:
 
     def _copy_output(self, begin: int, name: str) -> None:
         target = self.files.scratch / os.path.basename(name)  # noqa: PTH119 - as the service does
-        with self.files.stream("stdout", 0).open("rb") as source, target.open("wb") as copy:
+        target.unlink(missing_ok=True)  # it may be a link or a pipe of the task's
+        with self.files.stream("stdout", 0).open("rb") as source, target.open("xb") as copy:
             source.seek(begin)
             shutil.copyfileobj(source, copy)
 

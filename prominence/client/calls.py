@@ -1,0 +1,76 @@
+"""What all groups of API calls share: how a request is made of a method, a path and a query."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prominence.client.answers import Answer
+    from prominence.client.transport import Transport
+
+
+class Calls:
+    """A group of calls over one transport."""
+
+    _transport: Transport
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None, **options: Any) -> Answer:
+        return self._call("READ", "GET", path, query, **options)
+
+    def _call(
+        self, kind: str, method: str, path: str, query: Mapping[str, str] | None = None, **options: Any
+    ) -> Answer:
+        """Send a request; ``kind`` (a name of :class:`retry.Kind`) tells whether it may be sent again."""
+        from prominence.client.retry import Kind
+        from prominence.client.transport import Request
+
+        return self._transport.send(Request(method, path, Kind[kind], query, **options))
+
+    def _end(self, path: str, query: Mapping[str, str] | None, no_such: str) -> bool:
+        """Delete jobs or workflows; False where the service says that there was nothing to delete."""
+        from prominence.exceptions import ServiceError
+
+        try:
+            self._call("REMOVE", "DELETE", path, query)
+        except ServiceError as error:
+            if error.args[0].startswith(no_such):
+                return False
+            raise
+        return True
+
+
+def ids_text(ids: Iterable[int]) -> str:
+    return ",".join(str(int(each)) for each in ids)
+
+
+def listing_query(
+    *,
+    ids: Iterable[int] | None = None,
+    everything: bool = False,
+    completed: bool = False,
+    num: int | None = None,
+    label: tuple[str, str] | None = None,
+    name: str | None = None,
+    status: str | None = None,
+    detail: bool = False,
+) -> dict[str, str]:
+    """The query of a listing of jobs or workflows; labels and names are checked, for servers paste them."""
+    from prominence.description.rules import check_label, check_name
+
+    query: dict[str, str] = {}
+    if ids is not None:
+        query["id"] = ids_text(ids)
+    if num is not None:
+        query["num"] = str(int(num))
+    if label is not None:
+        check_label(*label)
+        query["constraint"] = f"{label[0]}={label[1]}"
+    if name is not None:
+        check_name(name)
+        query["name"] = name
+    if status is not None:
+        query["status"] = status
+    flags = {"all": everything, "completed": completed, "detail": detail}
+    return query | {flag: "true" for flag, wanted in flags.items() if wanted}

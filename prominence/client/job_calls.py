@@ -1,0 +1,135 @@
+"""Calls about jobs."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from prominence.client.calls import Calls, ids_text, listing_query
+from prominence.exceptions import InvalidDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prominence.client.answers import Answer
+    from prominence.client.submission import Submitted
+
+Stream = Literal["stdout", "stderr"]
+NO_SUCH_JOB = "No such job"
+
+
+class Listing(NamedTuple):
+    """Jobs in the API's JSON; ``revision`` comes from the embedded service alone."""
+
+    jobs: list[dict[str, Any]]
+    revision: int | None
+
+
+class JobCalls(Calls):
+    def create_job(self, job: dict[str, Any], *, tag: str | None = None, was_sent: bool = False) -> Submitted:
+        """Submit a job in the API's JSON; its id.
+
+        ``tag`` names the submission. With ``was_sent`` a job that has it is looked for before anything is
+        sent: say so after SubmissionUncertain.
+        Raises SubmissionUncertain when answers were lost and the job could not be found either.
+        """
+        from prominence.client.submission import submit
+
+        return submit(self._transport, "/jobs", job, tag or secrets.token_hex(16), was_sent=was_sent)
+
+    def list_jobs(
+        self,
+        *,
+        ids: Iterable[int] | None = None,
+        everything: bool = False,
+        completed: bool = False,
+        num: int | None = None,
+        label: tuple[str, str] | None = None,
+        name: str | None = None,
+        status: Literal["idle", "running"] | None = None,
+        detail: bool = False,
+    ) -> Listing:
+        """Active jobs, or those asked for.
+
+        ``completed`` lists the last ``num`` jobs that ended (default 1, -1: all); ``everything`` active and
+        ended ones; ``ids`` exactly these (at most about 100 at a time), in no particular order.
+        """
+        query = listing_query(
+            ids=ids,
+            everything=everything,
+            completed=completed,
+            num=num,
+            label=label,
+            name=name,
+            status=status,
+            detail=detail,
+        )
+        return _listing(self._get("/jobs", query))
+
+    def list_workflow_jobs(self, workflow_id: int, *, detail: bool = False) -> Listing:
+        """All jobs of a workflow, active and ended."""
+        query = {"id": str(int(workflow_id)), "workflow": "true", "all": "true"}
+        return _listing(self._get("/jobs", {**query, "detail": "true"} if detail else query))
+
+    def list_changed_jobs(self, since: int, wait: float) -> Listing:
+        """Jobs that changed after a revision, waiting up to ``wait`` seconds for one.
+
+        Only for a service with the feature ``wait``; jobs that ended come with their detail.
+        """
+        return _listing(self._get("/jobs", {"since": str(since), "wait": f"{wait:g}"}, longer=wait))
+
+    def describe_job(self, job_id: int) -> Listing:
+        """A job with all that is known of it; empty for an unknown id, or another user's."""
+        return _listing(self._get(f"/jobs/{int(job_id)}"))
+
+    def delete_job(self, job_id: int) -> bool:
+        """End a job; False when there was nothing to end (unknown, or ended before)."""
+        return self._end(f"/jobs/{int(job_id)}", None, NO_SUCH_JOB)
+
+    def delete_jobs(self, job_ids: Iterable[int]) -> bool:
+        """End several jobs with one request; True when at least one of them was ended."""
+        return self._end("/jobs", {"id": ids_text(job_ids)}, NO_SUCH_JOB)
+
+    def remove_job(self, job_id: int) -> None:
+        """Take an ended job with the policy ``leaveInQueue`` out of the queue.
+
+        Raises ServiceError when it is not in the queue.
+        """
+        self._call("REMOVE", "PUT", f"/jobs/{int(job_id)}/remove")
+
+    def clone_job(self, job_id: int) -> int:
+        """Submit the same job again; the new id. Never repeated blindly: it cannot be recognised."""
+        return int(self._call("ONCE", "PUT", f"/jobs/{int(job_id)}/clone").json()["id"])
+
+    def read_output(self, job_id: int, stream: Stream, *, node: int = 0, offset: int = 0) -> bytes:
+        """What a job has written to a stream so far, from a byte offset on."""
+        query = {"node": str(node), "offset": str(offset)}
+        return self._get(f"/jobs/{int(job_id)}/{stream}", query, expect_json=False).body
+
+    def execute_command(self, job_id: int, command: Sequence[str]) -> bytes:
+        """Run a command beside a running job, outside of its container; what it printed.
+
+        ServiceError when it ends with another exit code than 0, or the job does not run (yet).
+        """
+        for number, word in enumerate(command):
+            if "," in word:
+                rule = "no comma: the service takes the words of a command separated by commas"
+                raise InvalidDescription(f"command[{number}]", word, rule)
+        path, query = f"/jobs/{int(job_id)}/exec", {"command": ",".join(command)}
+        return self._call("ONCE", "POST", path, query, expect_json=False).body
+
+    def create_snapshot(self, job_id: int, path: str) -> None:
+        """Have a file or directory of a running job stored as an archive; ``path`` is below its home."""
+        self._call("REMOVE", "PUT", f"/jobs/{int(job_id)}/snapshot", {"path": path})
+
+    def get_snapshot_url(self, job_id: int) -> str:
+        """Presigned URL of the latest snapshot (``.tgz``), whether or not there is one yet."""
+        return str(self._get(f"/jobs/{int(job_id)}/snapshot").json()["url"])
+
+    def download(self, url: str) -> bytes:
+        """The bytes behind a presigned URL from a job's description; no token is sent."""
+        return self._transport.download(url)
+
+
+def _listing(answer: Answer) -> Listing:
+    return Listing(answer.json(), answer.revision)

@@ -1,0 +1,76 @@
+"""Calls about stored objects and the key-value store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from prominence.client.calls import Calls
+from prominence.exceptions import InvalidDescription, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_VALUE: Final = 15_967
+"""Bytes of a value in the key-value store: the service counts its own overhead against 16,000."""
+_NOT_REPLACED: Final = "Atomic replacement not successful"
+
+
+class StoreCalls(Calls):
+    def list_objects(self, path: str = "") -> list[dict[str, Any]]:
+        """Stored objects with ``name``, ``size`` (bytes) and ``lastModified``; of a group if one is named."""
+        found: list[dict[str, Any]] = self._get(_path("/data", path)).json()
+        return found
+
+    def delete_object(self, name: str) -> None:
+        """Delete a stored object; one that does not exist is no error."""
+        self._call("REMOVE", "DELETE", _path("/data", name), expect_json=False)
+
+    def kv_get(self, key: str) -> str:
+        """The value of a key; raises NotFound where there is none."""
+        return self._get(_path("/kv", key), expect_json=False).body.decode()
+
+    def kv_set(self, key: str, value: str) -> None:
+        """Set a key; text of 1 to 15,967 bytes."""
+        self._kv_post(key, value, None)
+
+    def kv_swap(self, key: str, value: str, expected: str) -> bool:
+        """Set a key if it has the expected value; False where it has another, or does not exist.
+
+        Not repeated when its answer is lost: read the key to find out.
+        """
+        try:
+            self._kv_post(key, value, {"prev": expected})
+        except ServiceError as error:
+            if error.args[0].startswith(_NOT_REPLACED):
+                return False
+            raise
+        return True
+
+    def kv_list(self, prefix: str = "") -> list[str]:
+        """Keys below a prefix, each with a leading slash."""
+        found: list[str] = self._get(_path("/kv", prefix), {"list": "true"}).json()
+        return found
+
+    def kv_values(self, prefix: str = "") -> dict[str, str]:
+        """Keys below a prefix with their values, in one request."""
+        found = self._get(_path("/kv", prefix), {"list": "true", "values": "true"}).json()
+        return {key: value for entry in found for key, value in entry.items()}
+
+    def kv_delete(self, key: str, *, prefix: bool = False) -> None:
+        """Delete a key, or with ``prefix`` all keys below it; what does not exist is no error."""
+        self._call("REMOVE", "DELETE", _path("/kv", key), {"prefix": "true"} if prefix else None)
+
+    def _kv_post(self, key: str, value: str, query: Mapping[str, str] | None) -> None:
+        body = value.encode()
+        if not 1 <= len(body) <= MAX_VALUE:
+            raise InvalidDescription(f"value of {key}", f"{len(body)} bytes", f"1 to {MAX_VALUE} bytes")
+        kind = "ONCE" if query else "REMOVE"  # to set a key twice is to set it once
+        self._call(kind, "POST", _path("/kv", key), query, body=body)
+
+
+def _path(base: str, name: str) -> str:
+    parts = name.strip("/").split("/") if name.strip("/") else []
+    if any(part in {"", ".", ".."} for part in parts):
+        raise InvalidDescription("name", name, "parts between slashes, none of them empty, . or ..")
+    return "/".join([base, *(quote(part, safe="") for part in parts)])

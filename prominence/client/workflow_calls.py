@@ -1,0 +1,77 @@
+"""Calls about workflows."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+
+from prominence.client.calls import Calls, ids_text, listing_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prominence.client.submission import Submitted
+
+NO_SUCH_WORKFLOW = "No such workflow"
+
+
+class WorkflowCalls(Calls):
+    def create_workflow(
+        self, workflow: dict[str, Any], *, tag: str | None = None, was_sent: bool = False
+    ) -> Submitted:
+        """Submit a workflow in the API's JSON; its id. See :meth:`create_job`."""
+        from prominence.client.submission import submit
+
+        tag = tag or secrets.token_hex(16)
+        return submit(self._transport, "/workflows", workflow, tag, was_sent=was_sent)
+
+    def list_workflows(
+        self,
+        *,
+        ids: Iterable[int] | None = None,
+        everything: bool = False,
+        completed: bool = False,
+        num: int | None = None,
+        label: tuple[str, str] | None = None,
+        name: str | None = None,
+        status: Literal["idle", "running"] | None = None,
+        detail: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Active workflows, or those asked for, as in :meth:`list_jobs`."""
+        query = listing_query(
+            ids=ids,
+            everything=everything,
+            completed=completed,
+            num=num,
+            label=label,
+            name=name,
+            status=status,
+            detail=detail,
+        )
+        found: list[dict[str, Any]] = self._get("/workflows", query).json()
+        return found
+
+    def describe_workflow(self, workflow_id: int) -> list[dict[str, Any]]:
+        """A list of one; empty for an unknown id, and for a moment after the workflow was made."""
+        found: list[dict[str, Any]] = self._get(f"/workflows/{int(workflow_id)}").json()
+        return found
+
+    def delete_workflow(self, workflow_id: int) -> bool:
+        """End a workflow and its jobs; False when there was nothing to end."""
+        return self._end(f"/workflows/{int(workflow_id)}", None, NO_SUCH_WORKFLOW)
+
+    def delete_workflows(self, workflow_ids: Iterable[int]) -> bool:
+        """End several workflows with one request; True when at least one of them was ended."""
+        return self._end("/workflows", {"id": ids_text(workflow_ids)}, NO_SUCH_WORKFLOW)
+
+    def remove_workflow(self, workflow_id: int) -> None:
+        """Take an ended workflow with the policy ``leaveInQueue`` out of the queue."""
+        self._call("REMOVE", "PUT", f"/workflows/{int(workflow_id)}/remove")
+
+    def clone_workflow(self, workflow_id: int) -> int:
+        """Submit the same workflow again; the new id. Never repeated blindly: it cannot be recognised."""
+        return int(self._call("ONCE", "PUT", f"/workflows/{int(workflow_id)}/clone").json()["id"])
+
+    def rerun_workflow(self, workflow_id: int) -> int:
+        """Run again what failed in an ended workflow; id of the new workflow. Never repeated blindly."""
+        return int(self._call("ONCE", "PUT", f"/workflows/{int(workflow_id)}").json()["id"])
