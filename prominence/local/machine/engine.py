@@ -119,12 +119,12 @@ class Machine:
 
     async def cancel(self, attempts: Iterable[AttemptId]) -> None:
         for attempt in attempts:
+            files = self.files(attempt)
+            with contextlib.suppress(FileNotFoundError):
+                files.cancel.touch(mode=0o600)  # also for a supervisor that has still to claim it
             if self._queue.discard(attempt):
                 self._report(attempt, Outcome("cancelled", time.time()))
             elif attempt in self._running:
-                files = self.files(attempt)
-                with contextlib.suppress(FileNotFoundError):
-                    files.cancel.touch(mode=0o600)
                 claim = files.claimed_by()
                 if claim is not None and files.is_supervised():
                     with contextlib.suppress(ProcessLookupError):

@@ -31,7 +31,7 @@ UNABLE_REASON: Final = "Unable to execute task(s)"
 KILLED_EXIT_CODE: Final = -9  # what the service shows for a task cut short
 _MEMORY_SAMPLE_S: Final = 1.0
 _OUTCOME_PAUSES_S: Final = (1.0,) * 30 + (10.0,) * 60  # for ten minutes in all
-_PLAIN_SIGNALS: Final = (
+_PLAIN_SIGNALS: Final = (  # Python or we changed these; tasks get the defaults back
     signal.SIGPIPE,
     signal.SIGXFSZ,
     signal.SIGINT,
@@ -106,6 +106,7 @@ class _Supervisor:
     description: dict[str, Any]
     records: list[_TaskRecord] = field(default_factory=list)
     cancelled: bool = False
+    deadline: float = 0.0
     ended: dict[int, tuple[int, Any]] = field(default_factory=dict)
     tree_peak_kb: int = 0
 
