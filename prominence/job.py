@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound, ProminenceError, SubmissionUncertain, WaitTimeout
+from prominence.exceptions import NotFound, ProminenceError, SubmissionUncertain
+from prominence.live import check_known, execute, follow_output, take_snapshot, was_done
 from prominence.session import Session
-from prominence.watch import JobSnapshot
+from prominence.snapshot import JobSnapshot
+from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
 
     from prominence.client import Stream
@@ -38,6 +40,13 @@ class Job(JobDescription):
         self._creating = threading.Lock()
         self._snapshot: JobSnapshot | None = None
         self._revision: int | None = None
+
+    @classmethod
+    def attached(cls, entry: dict[str, Any], session: Session | None = None) -> Job:
+        """A job that the service has, from its entry in a listing."""
+        job = cls(id=int(entry["id"]), session=session, name=entry.get("name"))
+        job._snapshot = JobSnapshot(entry)
+        return job
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # descriptions have none: they compare by value
 
@@ -112,23 +121,17 @@ class Job(JobDescription):
         job_id = self._known_id()
         if self._snapshot is None and self._revision is None:
             self._refresh()  # attached: it may have ended long ago
-        if self._snapshot is not None and self._snapshot.has_ended:
+        if self._snapshot is not None and self._snapshot.has_certainly_ended:
             return self._snapshot.status
-        waiting = _Waiting()
-        watch = self.follow(waiting.take, waiting.fail)
-        if not waiting.done.wait(timeout or None):
-            self._session.watcher.unwatch(watch)
-            raise WaitTimeout(f"job {job_id} has not ended after {timeout:g} s; it goes on")
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.snapshot is not None  # noqa: S101 - done without an error
-        return waiting.snapshot.status
+        watcher = self._session.watcher
+        self._snapshot = wait_for_end(watcher, "job", job_id, self._revision, timeout)
+        return self._snapshot.status
 
     def follow(
         self,
         on_change: Callable[[JobSnapshot], None],
         on_failure: Callable[[ProminenceError], None],
-    ) -> Watch:
+    ) -> Watch[JobSnapshot]:
         """Have each new state of the job told, the last time when it has ended.
 
         Returns at once. Both are called in the session's watcher thread, so they must be quick;
@@ -146,11 +149,52 @@ class Job(JobDescription):
     def done(self) -> bool:
         """True when the job has ended, in whatever way; asks the service."""
         self._known_id()
-        return self._current().has_ended
+        return self._current().has_certainly_ended
 
     def delete(self) -> bool:
         """End the job; False when it had ended before, or the service does not know it."""
         return self._session.client.delete_job(self._known_id())
+
+    def remove(self) -> bool:
+        """Take the ended job out of the queue (policy ``leave_in_queue``); False when it is not there."""
+        return was_done(lambda: self._session.client.remove_job(self._known_id()))
+
+    def clone(self) -> Job:
+        """Submit the same job again; the new one.
+
+        It is never sent twice: ServiceUnavailable means that it may or may not have arrived.
+        """
+        return Job(id=self._session.client.clone_job(self._known_id()), session=self._given_session)
+
+    def execute(self, command: str | Sequence[str]) -> str:
+        """What a command prints that is run beside the running job, in its scratch directory.
+
+        It runs outside of the container and through a shell; no word may contain a comma. Raises ServiceError
+        when the job does not run, or the command ends with another exit code than 0.
+        """
+        return execute(self._session.client, self._known_id(), command)
+
+    def get_snapshot(self, path: str, save_as: str | PathLike[str] | None = None) -> bytes:
+        """A file or directory of the running job, as bytes of a ``.tgz``; also written to ``save_as``."""
+        content = take_snapshot(self._session.client, self._known_id(), path)
+        if save_as is not None:
+            Path(save_as).write_bytes(content)
+        return content
+
+    def logs(self, *, follow: bool = False, stream: Stream = "stdout", node: int = 0) -> Iterator[str]:
+        """The output so far, piece by piece; with ``follow`` until the job has ended.
+
+        Output begins anew when the service starts the job again; a line in brackets says so.
+        """
+        if not follow:
+            return iter(
+                [
+                    self._session.client.read_output(self._known_id(), stream, node=node).decode(
+                        "utf-8", "replace"
+                    )
+                ]
+            )
+        return follow_output(self._session.client, self._known_id(), stream, node, self._current)
 
     @overload
     def stdout(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...
@@ -217,13 +261,11 @@ class Job(JobDescription):
         return self._given_session or Session.default()
 
     def _known_id(self) -> int:
-        if self._id is None:
-            raise ProminenceError("the job is not submitted yet: call create() first")
-        return self._id
+        return check_known(self._id, "job")
 
     def _current(self) -> JobSnapshot:
         """The state now; what has ended is not asked for again."""
-        if self._snapshot is not None and self._snapshot.has_ended:
+        if self._snapshot is not None and self._snapshot.has_certainly_ended:
             return self._snapshot
         return self._refresh()
 
@@ -256,24 +298,6 @@ class Job(JobDescription):
                     raise NotFound(f"output {name} of job {self._id} was not stored (not yet, or not at all)")
                 return self._session.client.download(entry["url"])
         raise _no_such("output", name, [entry["name"] for entry in outputs])
-
-
-class _Waiting:
-    """The end of a job, on its way from the watcher's thread to the one that waits."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.snapshot: JobSnapshot | None = None
-        self.error: ProminenceError | None = None
-
-    def take(self, snapshot: JobSnapshot) -> None:
-        if snapshot.has_ended:
-            self.snapshot = snapshot
-            self.done.set()
-
-    def fail(self, error: ProminenceError) -> None:
-        self.error = error
-        self.done.set()
 
 
 def _no_such(what: str, name: str, known: list[str]) -> NotFound:

@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from prominence.client import ProminenceClient
 from prominence.exceptions import ProminenceError
 from prominence.threads import WorkThreads
-from prominence.watch import Watcher
+from prominence.watch import JobSource, Watcher, WorkflowSource
 
 if TYPE_CHECKING:
     from random import Random
 
     from prominence.clock import Clock
     from prominence.settings import Settings
+    from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 
 SENDERS: Final = 16
 
 
 class _Parts(NamedTuple):
     client: ProminenceClient
-    watcher: Watcher
+    watcher: Watcher[JobSnapshot]
+    workflow_watcher: Watcher[WorkflowSnapshot]
     sender: WorkThreads
 
     def close(self) -> None:
         self.sender.join()
         self.watcher.close()
+        self.workflow_watcher.close()
         self.client.close()
 
 
@@ -74,9 +77,14 @@ class Session:
         return self._parts.client
 
     @property
-    def watcher(self) -> Watcher:
+    def watcher(self) -> Watcher[JobSnapshot]:
         self._check_process()
         return self._parts.watcher
+
+    @property
+    def workflow_watcher(self) -> Watcher[WorkflowSnapshot]:
+        self._check_process()
+        return self._parts.workflow_watcher
 
     @property
     def sender(self) -> WorkThreads:
@@ -98,7 +106,9 @@ class Session:
                     settings=self._settings, clock=self._clock, random=self._random
                 )
                 sender = WorkThreads("prominence-sender", SENDERS)
-                self._made = _Parts(client, Watcher(client, self._random), sender)
+                jobs = Watcher(JobSource(client), client.clock, self._random)
+                workflows = Watcher(WorkflowSource(client), client.clock, self._random)
+                self._made = _Parts(client, jobs, workflows, sender)
             return self._made
 
     def _check_process(self) -> None:

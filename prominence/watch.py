@@ -20,21 +20,21 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import cached_property
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
+from prominence.client import Listing
 from prominence.exceptions import AuthenticationError, NotFound, ProminenceError, ServiceUnavailable
+from prominence.snapshot import JobSnapshot, Snapshot, WorkflowSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prominence.client import Listing, ProminenceClient
+    from prominence.client import ProminenceClient
     from prominence.clock import Clock
 
 log = logging.getLogger(__name__)
 
-TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
 WAIT_FEATURE: Final = "wait"
 OUTAGE_TOLERANCE_S: Final = 3600.0
 _IDS_PER_REQUEST: Final = 100  # longer URLs are answered wrongly by real services
@@ -51,65 +51,91 @@ _CLOSE_S: Final = 1.0
 _IDLE_S: Final = 0.5
 
 
-@dataclass(frozen=True)
-class JobSnapshot:
-    """A job as the service described it at one moment; ``entry`` is the API's JSON."""
+S = TypeVar("S", bound=Snapshot)
 
-    entry: dict[str, Any] = field(repr=False)
 
-    @cached_property
-    def id(self) -> int:
-        return int(self.entry["id"])
+S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
 
-    @property
-    def status(self) -> str:
-        return str(self.entry.get("status", ""))
 
-    @property
-    def reason(self) -> str:
-        return str(self.entry.get("statusReason") or "")
+class Source(Protocol[S_co]):
+    """Where the states of things of one kind come from."""
+
+    what: str
+
+    def snapshot(self, entry: dict[str, Any]) -> S_co: ...
 
     @property
-    def has_ended(self) -> bool:
-        return self.status in TERMINAL
+    def has_feed(self) -> bool:
+        """True when :meth:`changes` can be used."""
+
+    def list(self, ids: Sequence[int]) -> Listing:
+        """Many at once."""
 
     @property
-    def may_come_back(self) -> bool:
-        """A job that is `failed` without an end time may be on hold."""
-        return self.status == "failed" and "endTime" not in self.events
+    def has_detail(self) -> bool:
+        """True when :meth:`detail` says more of those that ended than :meth:`list`."""
+
+    def detail(self, ids: Sequence[int]) -> Listing: ...
+
+    def alone(self, one: int) -> Listing: ...
+
+    def changes(self, since: int, wait: float) -> Listing: ...
+
+
+class JobSource:
+    what = "job"
+    has_detail = True
+
+    def __init__(self, client: ProminenceClient) -> None:
+        self._client = client
+        self.alone = client.describe_job
+        self.changes = client.list_changed_jobs
+
+    def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
+        return JobSnapshot(entry)
 
     @property
-    def is_detailed(self) -> bool:
-        return "execution" in self.entry
+    def has_feed(self) -> bool:
+        return WAIT_FEATURE in self._client.features
 
-    @property
-    def events(self) -> dict[str, int]:
-        """Unix epochs ``createTime``, ``startTime``, ``endTime``, as far as they are known."""
-        return dict(self.entry.get("events") or {})
+    def list(self, ids: Sequence[int]) -> Listing:
+        return self._client.list_jobs(ids=ids)
 
-    @property
-    def execution(self) -> dict[str, Any]:
-        return dict(self.entry.get("execution") or {})
-
-    @property
-    def exit_codes(self) -> tuple[int | None, ...]:
-        """One per task that ran, sidecars left out; empty while nothing is known."""
-        return tuple(task.get("exitCode") for task in self.execution.get("tasks") or ())
-
-    @property
-    def succeeded(self) -> bool:
-        """Completed, and every task that ran ended with 0; a service reports failed tasks as completed."""
-        codes = self.exit_codes
-        return self.status == "completed" and bool(codes) and all(code == 0 for code in codes)
+    def detail(self, ids: Sequence[int]) -> Listing:
+        return self._client.list_jobs(ids=ids, detail=True)
 
 
-class Watch:
-    """Somebody's interest in one job, until :meth:`close` or the job's end."""
+class WorkflowSource:
+    what = "workflow"
+    has_detail = False
+    has_feed = False
+
+    def __init__(self, client: ProminenceClient) -> None:
+        self._client = client
+
+    def snapshot(self, entry: dict[str, Any]) -> WorkflowSnapshot:
+        return WorkflowSnapshot(entry)
+
+    def list(self, ids: Sequence[int]) -> Listing:
+        return Listing(self._client.list_workflows(ids=ids), None)
+
+    def detail(self, ids: Sequence[int]) -> Listing:
+        return self.list(ids)
+
+    def alone(self, one: int) -> Listing:
+        return Listing(self._client.describe_workflow(one), None)
+
+    def changes(self, since: int, wait: float) -> Listing:
+        raise TypeError(f"there is no feed of workflows (asked for {since}, {wait})")
+
+
+class Watch(Generic[S]):
+    """Somebody's interest in one job or workflow, until :meth:`close` or the job's end."""
 
     def __init__(
         self,
         job_id: int,
-        on_change: Callable[[JobSnapshot], None],
+        on_change: Callable[[S], None],
         on_failure: Callable[[ProminenceError], None],
     ) -> None:
         self.job_id = job_id
@@ -118,29 +144,32 @@ class Watch:
 
 
 @dataclass
-class _Watched:
-    """A job that somebody waits for, and what is known of it."""
+class _Watched(Generic[S]):
+    """A job or workflow that somebody waits for, and what is known of it."""
 
     id: int
     since: float
-    watches: list[Watch] = field(default_factory=list)
-    latest: JobSnapshot | None = None
+    watches: list[Watch[S]] = field(default_factory=list)
+    latest: S | None = None
     missing_since: float | None = None
     held_since: float | None = None
 
 
-class Watcher:
-    """Tells listeners what becomes of their jobs; its thread lives only while there are some."""
+class Watcher(Generic[S]):
+    """Tells listeners what becomes of their jobs (or workflows).
 
-    def __init__(self, client: ProminenceClient, random: Random | None = None) -> None:
-        self._client = client
-        self._clock: Clock = client.clock
+    Its thread lives only while there are some.
+    """
+
+    def __init__(self, source: Source[S], clock: Clock, random: Random | None = None) -> None:
+        self._source = source
+        self._clock = clock
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._jobs: dict[int, _Watched] = {}
-        self._recent: OrderedDict[int, JobSnapshot] = OrderedDict()
+        self._jobs: dict[int, _Watched[S]] = {}
+        self._recent: OrderedDict[int, S] = OrderedDict()
         self._cursor: int | None = None  # the feed of changes has been read up to this revision,
         self._feed_start: int | None = None  # and what it brought since this one is remembered
         self._taking: int | None = None
@@ -150,10 +179,10 @@ class Watcher:
     def watch(
         self,
         job_id: int,
-        on_change: Callable[[JobSnapshot], None],
+        on_change: Callable[[S], None],
         on_failure: Callable[[ProminenceError], None],
         revision: int | None = None,
-    ) -> Watch:
+    ) -> Watch[S]:
         """Call ``on_change`` with each new state of a job, the last time when it has ended.
 
         ``on_failure`` is called instead when nothing more can be learned. Both are called in the watcher's
@@ -186,7 +215,7 @@ class Watcher:
                 self._ask_for([job_id])
         return watch
 
-    def unwatch(self, watch: Watch) -> None:
+    def unwatch(self, watch: Watch[S]) -> None:
         """Stop telling; the job is not affected."""
         with self._condition:
             watched = self._jobs.get(watch.job_id)
@@ -213,7 +242,7 @@ class Watcher:
         if revision is None:
             return False
         others_ask = self._jobs.keys() <= self._unseen | {job_id}  # or are in an answer that is on its way
-        if self._cursor is None and WAIT_FEATURE in self._client.features and others_ask:
+        if self._cursor is None and self._source.has_feed and others_ask:
             self._start_feed(revision)
         return self._feed_start is not None and revision >= self._feed_start
 
@@ -266,13 +295,13 @@ class Watcher:
         """One long poll for the changes of all jobs, whoever they belong to."""
         since = self._cursor
         assert since is not None  # noqa: S101 - only called with one
-        listing = self._client.list_changed_jobs(since, _LONG_POLL_S)
+        listing = self._source.changes(since, _LONG_POLL_S)
         if listing.revision is None or listing.revision < since:
             with self._condition:  # another service, or one that lost its memory: start afresh
                 self._start_feed(None)
             return
         self._taking = listing.revision
-        self._take(JobSnapshot(entry) for entry in listing.jobs)
+        self._take(self._source.snapshot(entry) for entry in listing.jobs)
         self._cursor = listing.revision
 
     def _ask_for(self, ids: Sequence[int]) -> None:
@@ -280,26 +309,32 @@ class Watcher:
         ended: list[int] = []
         first_revision: int | None = None
         for part in _parts(ids):
-            listing = self._client.list_jobs(ids=part)
+            listing = self._source.list(part)
             if first_revision is None:
                 first_revision = listing.revision
-            found = _asked_for(listing, part)
-            self._take([each for each in found if not each.has_ended])
-            ended += [each.id for each in found if each.has_ended]
+            found = self._asked_for(listing, part)
+            ask_again = [each.id for each in found if each.has_ended and self._source.has_detail]
+            self._take([each for each in found if each.id not in ask_again])
+            ended += ask_again
             self._missing(set(part) - {each.id for each in found})
         for part in _parts(ended):
-            detailed = _asked_for(self._client.list_jobs(ids=part, detail=True), part)
+            detailed = self._asked_for(self._source.detail(part), part)
             self._take(detailed)
             with self._condition:
                 self._unseen.update(set(part) - {each.id for each in detailed})
         with self._condition:
-            if self._cursor is None and WAIT_FEATURE in self._client.features:
+            if self._cursor is None and self._source.has_feed:
                 self._start_feed(first_revision)
+
+    def _asked_for(self, listing: Listing, ids: Iterable[int]) -> list[S]:
+        """Those that were asked for; some services answer with others too."""
+        wanted = set(ids)
+        return [self._source.snapshot(entry) for entry in listing.jobs if entry.get("id") in wanted]
 
     def _missing(self, ids: Iterable[int]) -> None:
         """Ask alone for jobs that a bulk answer left out; give up on those that stay away."""
         for job_id in ids:
-            found = _asked_for(self._client.describe_job(job_id), [job_id])
+            found = self._asked_for(self._source.alone(job_id), [job_id])
             if found:
                 self._take(found)
                 continue
@@ -312,11 +347,13 @@ class Watcher:
                 is_lost = now - watched.missing_since >= _MISSING_TOLERANCE_S
                 self._unseen.add(job_id)
             if is_lost:
-                self._fail(job_id, NotFound(f"the service does not know job {job_id} (any more)"))
+                self._fail(
+                    job_id, NotFound(f"the service does not know {self._source.what} {job_id} (any more)")
+                )
 
-    def _take(self, snapshots: Iterable[JobSnapshot]) -> None:
+    def _take(self, snapshots: Iterable[S]) -> None:
         """Note new states and tell whoever waits for them."""
-        news: list[tuple[Watch, JobSnapshot]] = []
+        news: list[tuple[Watch[S], S]] = []
         with self._condition:
             for snapshot in snapshots:
                 watched = self._jobs.get(snapshot.id)
@@ -336,7 +373,7 @@ class Watcher:
                     del self._jobs[snapshot.id]
         self._tell(news)
 
-    def _is_held(self, watched: _Watched, snapshot: JobSnapshot) -> bool:
+    def _is_held(self, watched: _Watched[S], snapshot: S) -> bool:
         """Look again for a while at a job that may come back."""
         if not snapshot.may_come_back:
             watched.held_since = None
@@ -345,7 +382,7 @@ class Watcher:
         watched.held_since = watched.held_since or now
         return now - watched.held_since < _HELD_S
 
-    def _remember(self, snapshot: JobSnapshot) -> None:
+    def _remember(self, snapshot: S) -> None:
         """For whoever begins to watch it now: its submission's answer can arrive after this one."""
         known = self._recent.get(snapshot.id)
         if known is None or snapshot.has_ended or not known.has_ended:  # a late answer tells nothing new
@@ -402,25 +439,19 @@ class Watcher:
         for job_id in list(self._jobs):
             self._fail(job_id, error)
 
-    def _tell_failure(self, watches: Iterable[Watch], error: ProminenceError) -> None:
+    def _tell_failure(self, watches: Iterable[Watch[S]], error: ProminenceError) -> None:
         for watch in watches:
             try:
                 watch.on_failure(error)
             except Exception:  # one bad listener must not end the others' wait
                 log.exception("job %d: a listener failed", watch.job_id)
 
-    def _tell(self, news: Iterable[tuple[Watch, JobSnapshot]]) -> None:
+    def _tell(self, news: Iterable[tuple[Watch[S], S]]) -> None:
         for watch, snapshot in news:
             try:
                 watch.on_change(snapshot)
             except Exception:  # one bad listener must not end the others' wait
                 log.exception("job %d: a listener failed", watch.job_id)
-
-
-def _asked_for(listing: Listing, ids: Iterable[int]) -> list[JobSnapshot]:
-    """Snapshots of the jobs that were asked for; some services answer with others too."""
-    wanted = set(ids)
-    return [JobSnapshot(entry) for entry in listing.jobs if entry.get("id") in wanted]
 
 
 def _parts(ids: Sequence[int]) -> Iterable[list[int]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prominence import Job, Session
-    from prominence.watch import JobSnapshot
+    from prominence.snapshot import JobSnapshot
     from prominence_executors.future import ProminenceFuture
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from prominence_executors.outcome import CompletedJob, completed_command, failur
 
 if TYPE_CHECKING:
     from prominence import Job
-    from prominence.watch import JobSnapshot
+    from prominence.snapshot import JobSnapshot
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from prominence.exceptions import ProminenceError
 
 if TYPE_CHECKING:
     from prominence import Job
-    from prominence.watch import JobSnapshot
+    from prominence.snapshot import JobSnapshot
 
 R = TypeVar("R")
 

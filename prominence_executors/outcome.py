@@ -26,7 +26,7 @@ from prominence.exceptions import (
 
 if TYPE_CHECKING:
     from prominence import Job
-    from prominence.watch import JobSnapshot
+    from prominence.snapshot import JobSnapshot
 
 _STDERR_CHARACTERS: Final = 2000
 

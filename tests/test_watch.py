@@ -20,12 +20,13 @@ from prominence.exceptions import (
     ServiceUnavailable,
     WaitTimeout,
 )
-from prominence.watch import JobSnapshot, Watch, Watcher
+from prominence.watch import JobSource, Watch, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from prominence import ProminenceClient
+    from prominence.snapshot import JobSnapshot
 
 LIMIT_S = 5.0
 GONE = None
@@ -213,7 +214,7 @@ def following(service: ScriptedService) -> ScriptedService:
 
 @pytest.fixture
 def watcher(service: ScriptedService) -> Iterator[Watcher]:
-    watcher = Watcher(cast("ProminenceClient", service), Random(1))
+    watcher = Watcher(JobSource(cast("ProminenceClient", service)), service.clock, Random(1))
     yield watcher
     service.end()
     watcher.close()

@@ -29,7 +29,7 @@ from prominence.exceptions import (
     ServiceUnavailable,
     WrongService,
 )
-from prominence.watch import JobSnapshot
+from prominence.snapshot import JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,101 @@
+"""What a service said of a job or a workflow at one moment; immutable, and read with care.
+
+Real services say `completed` of jobs whose tasks failed, show end times and exit codes of earlier tries,
+and call workflows with a cycle completed: what counts is spelled out here, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``entry`` is the API's JSON."""
+
+    entry: dict[str, Any] = field(repr=False)
+
+    @property
+    def id(self) -> int:
+        return int(self.entry["id"])
+
+    @property
+    def status(self) -> str:
+        return str(self.entry.get("status", ""))
+
+    @property
+    def reason(self) -> str:
+        return str(self.entry.get("statusReason") or "")
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def may_come_back(self) -> bool:
+        """True for an end that is to be doubted for a while."""
+        return False
+
+    @property
+    def has_certainly_ended(self) -> bool:
+        return self.has_ended and not self.may_come_back
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Unix epochs ``createTime``, ``startTime``, ``endTime``, as far as they are known."""
+        return dict(self.entry.get("events") or {})
+
+
+class JobSnapshot(Snapshot):
+    @property
+    def may_come_back(self) -> bool:
+        """A job that is `failed` without an end time may be on hold."""
+        return self.status == "failed" and "endTime" not in self.events
+
+    @property
+    def is_detailed(self) -> bool:
+        return "execution" in self.entry
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        return dict(self.entry.get("execution") or {})
+
+    @property
+    def exit_codes(self) -> tuple[int | None, ...]:
+        """One per task that ran, sidecars left out; empty while nothing is known."""
+        return tuple(task.get("exitCode") for task in self.execution.get("tasks") or ())
+
+    @property
+    def succeeded(self) -> bool:
+        """Completed, and every task that ran ended with 0."""
+        codes = self.exit_codes
+        return self.status == "completed" and bool(codes) and all(code == 0 for code in codes)
+
+    @property
+    def run(self) -> tuple[int | None, int]:
+        """Changes when the job is started anew, and its output begins from the start again."""
+        return self.events.get("startTime"), int(self.execution.get("retries") or 0)
+
+
+class WorkflowSnapshot(Snapshot):
+    @property
+    def progress(self) -> dict[str, int]:
+        """Numbers of jobs: ``total``, ``done``, ``failed``, ``queued``, ``waiting``; may lag by a minute."""
+        return dict(self.entry.get("progress") or {})
+
+    @property
+    def is_done(self) -> bool:
+        """All jobs are done; a workflow without progress or without jobs counts by its status."""
+        return self.progress.get("done", 0) == self.progress.get("total", 0)
+
+    @property
+    def may_come_back(self) -> bool:
+        """`completed` counts once all jobs are done: the progress lags, or there is a cycle."""
+        return self.status == "completed" and not self.is_done
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "completed" and self.is_done
