@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound, ProminenceError, SubmissionUncertain
+from prominence.exceptions import NotFound, ProminenceError, ServiceError, SubmissionUncertain
 from prominence.live import check_known, execute, follow_output, take_snapshot, was_done
 from prominence.session import Session
 from prominence.snapshot import JobSnapshot
@@ -291,12 +292,20 @@ class Job(JobDescription):
         return found.decode(encoding, "replace") if encoding else found
 
     def _output(self, kind: str, name: str) -> bytes:
-        outputs = self._describe().entry.get(kind) or []
+        """Fetch an output by the URL that is known, or by a fresh one where that does not work (any more)."""
+        known = self._snapshot
+        if known is not None and known.has_certainly_ended and known.is_detailed:
+            with contextlib.suppress(ServiceError):
+                return self._session.client.download(self._url_of(known, kind, name))
+        return self._session.client.download(self._url_of(self._describe(), kind, name))
+
+    def _url_of(self, snapshot: JobSnapshot, kind: str, name: str) -> str:
+        outputs = snapshot.entry.get(kind) or []
         for entry in outputs:
             if name in {entry["name"], Path(entry["name"]).name}:
                 if not entry.get("url"):
                     raise NotFound(f"output {name} of job {self._id} was not stored (not yet, or not at all)")
-                return self._session.client.download(entry["url"])
+                return str(entry["url"])
         raise _no_such("output", name, [entry["name"] for entry in outputs])
 
 

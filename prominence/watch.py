@@ -48,6 +48,8 @@ _MISSING_TOLERANCE_S: Final = 120.0
 _HELD_S: Final = 120.0
 _REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
+_MANY: Final = 16  # of so many jobs, changes are gathered for a moment rather than fetched one by one
+_GATHER_S: Final = 0.02
 _IDLE_S: Final = 0.5
 
 
@@ -415,6 +417,8 @@ class Watcher(Generic[S]):
         """Wait before the next round: longer where answers are slow or jobs are old."""
         with self._condition:
             if self._outage_since is None and self._cursor is not None and not self._unseen:
+                if len(self._jobs) >= _MANY:
+                    self._clock.wait(self._condition, _GATHER_S)
                 return
             now = self._clock.monotonic()
             age = min((now - job.since for job in self._jobs.values()), default=0.0)

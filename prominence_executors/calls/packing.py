@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import ModuleType
 
-RUNNER: Final = "prominence-runner.pyz"
+RUNNER: Final = "prominence-runner.py"
+PICKLER: Final = "prominence-pickler.zip"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
-COMMAND: Final = f"python3 {RUNNER} {CALL} {RESULT}"
+COMMAND: Final = f"python3 {RUNNER} {CALL} {RESULT} {PICKLER}"
 _registry_lock: Final = threading.RLock()
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same archive every time
 
@@ -42,16 +43,20 @@ def input_files(
     with _by_value(_module_of(function)):
         payload = cloudpickle.dumps((function, tuple(args), dict(kwargs)), protocol=5)
     call = json.dumps(header).encode() + b"\n" + payload
-    return [InputFile(RUNNER, runner_archive()), InputFile(CALL, call)]
+    return [InputFile(RUNNER, runner()), InputFile(PICKLER, pickler()), InputFile(CALL, call)]
 
 
 @cache
-def runner_archive() -> bytes:
-    """The runner with its pickler, as an archive that Python can run."""
+def runner() -> bytes:
+    """The program that makes the call in the job."""
+    return (files("prominence_executors.runner") / "main.py").read_bytes()
+
+
+@cache
+def pickler() -> bytes:
+    """cloudpickle as an archive that Python can import from; the same bytes every time."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
-        runner = files("prominence_executors.runner") / "main.py"
-        _add(target, "__main__.py", runner.read_text(encoding="utf-8"))
         for module in sorted(Path(cloudpickle.__file__).parent.glob("*.py")):
             _add(target, f"cloudpickle/{module.name}", module.read_text(encoding="utf-8"))
     return archive.getvalue()

@@ -1,9 +1,9 @@
 """Runs one function call inside of a job; standard library alone, for any image with a Python.
 
-Usage: ``python3 RUNNER CALL RESULT``. CALL and RESULT have one line of JSON and then bytes. The result is
-written whole, by rename: first a record that the call has begun, later what came of it, so that a call
-which is killed in between still tells that much. Pickles that need cloudpickle find it in the archive
-that this file is part of.
+Usage: ``python3 RUNNER CALL RESULT PICKLER``. CALL and RESULT have one line of JSON and then bytes. The
+result is written whole, by rename: first a record that the call has begun, later what came of it, so that
+a call which is killed in between still tells that much. PICKLER is an archive with cloudpickle, for
+pickles that need it. Every import here costs every call, so there are few.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import pickle
-import platform
 import sys
-import traceback
-from types import TracebackType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
 
 FORMAT = 1
 USER_ERROR = 1
@@ -25,7 +26,8 @@ CALL_UNREADABLE = 91
 
 
 def main(arguments: list[str]) -> int:
-    call_path, result_path = arguments
+    call_path, result_path, pickler = arguments
+    sys.path.append(os.path.abspath(pickler))
     header, payload = read(call_path)
     write(result_path, {"kind": "started"})
     here = list(sys.version_info[:2])
@@ -63,7 +65,7 @@ def write(path: str, header: dict[str, Any], payload: bytes = b"") -> None:
     header = {
         **header,
         "format": FORMAT,
-        "version": platform.python_version(),
+        "version": sys.version.split()[0],
         "size": len(payload),
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
@@ -77,6 +79,8 @@ def write(path: str, header: dict[str, Any], payload: bytes = b"") -> None:
 
 def write_error(path: str, kind: str, error: BaseException) -> None:
     """The exception itself if it can be pickled, and its text in any case; for the log too."""
+    import traceback
+
     text = "".join(traceback.format_exception(type(error), error, strip_own_frames(error)))
     sys.stderr.write(text)
     header = {
