@@ -87,6 +87,12 @@ class Group:
             future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this
         self._unfinished = set()
 
+    def abandon(self) -> None:
+        """Let nobody wait for these futures any more; they get their outcomes all the same."""
+        with self._condition:
+            self._unfinished.clear()
+            self._condition.notify_all()
+
     def unfinished(self) -> list[ProminenceFuture[Any]]:
         with self._condition:
             return list(self._unfinished)

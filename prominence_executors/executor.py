@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from prominence_executors.options import JobOptions
 from prominence_executors.outcome import CompletedJob, completed_command, failure
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from prominence import Job
     from prominence.snapshot import JobSnapshot
 
@@ -31,6 +34,7 @@ MAX_WORKERS: Final = 1000
 _INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
 _NAME_CHARACTERS: Final = 100
+_IDS_SHOWN: Final = 10
 
 
 class ProminenceExecutor(Executor):
@@ -109,6 +113,21 @@ class ProminenceExecutor(Executor):
             if self._owns_session:
                 self._dispatcher.session.close()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            unfinished = self._group.unfinished()
+            if kind is not None and issubclass(kind, KeyboardInterrupt) and unfinished:
+                _say(f"waiting for {len(unfinished)} jobs; Ctrl-C again leaves them to go on")
+            return super().__exit__(kind, error, trace)
+        except KeyboardInterrupt:
+            _leave([self._group])
+            raise
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} image={self._options.image!r} max_workers={self._max_workers}>"
 
@@ -135,9 +154,7 @@ class ProminenceExecutor(Executor):
     def _command(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if args or kwargs:
             raise TypeError("a command takes no further arguments: put them into the line or list")
-        if not command.strip():
-            raise ValueError("the command is empty")
-        words = command.split()
+        words = _words(command)
         job = self._options.job(
             command, session=self._dispatcher.session, default_name=_name(words[0].rpartition("/")[2])
         )
@@ -154,8 +171,8 @@ def _value(job: Job, snapshot: JobSnapshot, name: str) -> Any:
     """The value of a call, or the exception that it raised; else the error that says how its job failed."""
     try:
         record = Record.parse(job.get_output_file(packing.RESULT, encoding=None))
-    except NotFound as error:
-        raise failure(job, snapshot, name) from error
+    except NotFound:
+        raise failure(job, snapshot, name) from None  # that it wrote no result follows from how it ended
     lacks_outputs = record.kind == "value" and snapshot.status != "completed"
     if not record.tells_the_outcome or lacks_outputs:
         raise failure(job, snapshot, name)
@@ -177,11 +194,39 @@ def _literally(words: Sequence[Any]) -> str:
     return shlex.join(words).replace("$", "$$")
 
 
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"the command {command!r} cannot be split into words: {error}") from error
+    if not words:
+        raise ValueError("the command is empty")
+    return words
+
+
 def _name(text: str) -> str:
     return _NOT_IN_NAMES.sub("-", text).strip("-")[:_NAME_CHARACTERS] or "call"
 
 
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()
+
+
+def _leave(groups: Sequence[Group]) -> None:
+    """After Ctrl-C: nobody waits for these futures any more, and their jobs go on."""
+    left = list({future for group in groups for future in group.unfinished()})
+    for group in groups:
+        group.abandon()
+    _say(f"{len(left)} jobs are left to go on (ids {_ids(left)})")
+
+
+def _ids(futures: Sequence[ProminenceFuture[Any]]) -> str:
+    ids = sorted(future.job.id for future in futures if future.job.id is not None)
+    return ", ".join(map(str, ids[:_IDS_SHOWN])) + (" ..." if len(ids) > _IDS_SHOWN else "")
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"prominence: {text}\n")
 
 
 def _forget_parents_futures() -> None:
@@ -197,8 +242,11 @@ def _finish_before_exit() -> None:
     groups = list(_groups)
     for group in groups:
         group.close()
-    for group in groups:
-        group.wait()
+    try:
+        for group in groups:
+            group.wait()
+    except KeyboardInterrupt:
+        _leave(groups)
 
 
 # What concurrent.futures itself uses; atexit comes too late, when no new threads can be started.

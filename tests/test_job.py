@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from support.until import until
 
-from prominence import InputFile, Job, ProminenceClient, Session, Task
-from prominence.exceptions import InvalidDescription, NotFound, ProminenceError, WaitTimeout
+from prominence import InputFile, Job, ProminenceClient, Session, Task, Workflow
+from prominence.exceptions import (
+    FeatureDisabled,
+    InvalidDescription,
+    NotFound,
+    ProminenceError,
+    WaitTimeout,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,3 +229,18 @@ def test_a_session_of_the_parent_is_not_used_after_fork() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 7
+
+
+def test_what_the_local_service_lacks_is_said_so(session: Session) -> None:
+    job = make(session, "sleep 600")
+    job.create()
+
+    for call in (
+        lambda: job.execute("ls"),
+        job.remove,
+        job.clone,
+        lambda: Workflow(id=1, session=session).done(),
+    ):
+        with pytest.raises(FeatureDisabled, match="Functionality disabled"):
+            call()
+    job.delete()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from prominence.client import ProminenceClient
 from prominence.local import daemon
 from prominence.settings import Settings
 
@@ -34,37 +36,57 @@ def start() -> None:
 
 
 @local.command()
-def stop() -> None:
-    """End the service. Jobs that run go on, and the next service takes them over."""
-    if daemon.stop(_settings()):
-        click.echo("stopped", err=True)
-    else:
+@click.option("--jobs", is_flag=True, help="Delete all queued and running jobs first.")
+def stop(jobs: bool) -> None:
+    """End the service. Jobs that run go on, and the next service takes them over, unless they are deleted."""
+    settings = _settings()
+    if daemon.running(settings) is None:
         click.echo("not running", err=True)
+        return
+    with _client(settings) as client:
+        active = [job["id"] for job in client.list_jobs().jobs]
+        if jobs and active:
+            client.delete_jobs(active)
+    daemon.stop(settings)
+    done = "deleted" if jobs else "left to go on"
+    click.echo("stopped" + (f"; {len(active)} unfinished jobs {done}" if active else ""), err=True)
 
 
 @local.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(as_json: bool) -> None:
-    """Show the running service; the exit code is 3 when there is none."""
+    """Show the running service and how many jobs it has; the exit code is 3 when there is none."""
     settings = _settings()
     endpoint = daemon.running(settings)
     if endpoint is None:
         click.echo(f"not running (state directory {settings.directory})", err=True)
         sys.exit(3)
-    shown = {**asdict(endpoint), "directory": str(settings.directory)}
+    with _client(settings) as client:
+        states = Counter(job["status"] for job in client.list_jobs().jobs)
+    shown = {
+        **asdict(endpoint),
+        "directory": str(settings.directory),
+        "running": states["running"],
+        "queued": states["idle"],
+    }
     del shown["token"]
     click.echo(json.dumps(shown) if as_json else "\n".join(f"{key}: {shown[key]}" for key in shown))
 
 
 @local.command()
 def env() -> None:
-    """Print shell lines that point other programs to the service; starts it if need be.
+    """Print shell lines that set its URL and token.
 
-    Example: eval "$(prominence local env)"
+    Starts the service if need be. It ends after 10 idle minutes all the same, and then these lines are of
+    no use any more. Example: eval "$(prominence local env)"
     """
     endpoint = daemon.ensure(_settings())
     click.echo(f"export PROMINENCE_URL={shlex.quote(endpoint.url)}")
     click.echo(f"export PROMINENCE_TOKEN={shlex.quote(endpoint.token)}")
+
+
+def _client(settings: LocalSettings) -> ProminenceClient:
+    return ProminenceClient(settings=Settings(url=None, token=None, local=settings))
 
 
 def _settings() -> LocalSettings:

@@ -80,7 +80,10 @@ def submit(
 def _body(description: dict[str, Any]) -> bytes:
     body = json.dumps(description).encode()
     if len(body) > MAX_REQUEST:
-        rule = f"at most {MAX_REQUEST} bytes as JSON: upload large data, and name it as an artifact"
+        rule = (
+            f"at most {MAX_REQUEST} bytes as JSON, input files and pickled arguments included: "
+            "let the job read or make large data itself"
+        )
         raise InvalidDescription("description", f"{len(body)} bytes", rule)
     return body
 

@@ -208,7 +208,12 @@ def _unanswered(error: Exception, url: str) -> RequestFailed:
     if isinstance(error, requests.Timeout):
         failure = DeadlineExceeded(f"{where} did not answer in time")
     elif happened is Happened.NOT_SENT:
-        failure = ServiceUnavailable(f"{where} cannot be reached: {_plain(error)}")
+        hint = (
+            "; if this is the local service, it has ended: `prominence local start`"
+            if is_loopback(url)
+            else ""
+        )
+        failure = ServiceUnavailable(f"{where} cannot be reached: {_plain(error)}{hint}")
     else:
         failure = ServiceUnavailable(f"the connection to {where} broke: {_plain(error)}")
     return RequestFailed(happened, failure)

@@ -91,6 +91,13 @@ class Description:
     _single: ClassVar[Collection[str]] = ("resources", "policies")
     """Properties that hold one description; others with descriptions hold lists."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a property; a name that is none is refused, for a slip there would cost a run."""
+        if not name.startswith("_") and name not in self._wire and not hasattr(type(self), name):
+            known = ", ".join(self._wire)
+            raise AttributeError(f"{type(self).__name__} has no property {name!r}; it has {known}")
+        super().__setattr__(name, value)
+
     def to_dict(self) -> dict[str, Any]:
         """The API's JSON as a new dict, without what is not set."""
         found = {}

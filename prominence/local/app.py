@@ -40,6 +40,20 @@ _PARTS_OF_OUTPUT: Final = 3  # attempt, "outputs" and the file
 _OUTPUT_TYPE: Final = "text/html; charset=utf-8"
 _PIECE_BYTES: Final = 256 * 1024
 _MOST_NODES: Final = 1_000_000
+_METHODS: Final = ("GET", "POST", "PUT", "DELETE")
+_DISABLED: Final = (  # parts of the API that this service does not have (yet)
+    "/jobs/{id:int}/exec",
+    "/jobs/{id:int}/snapshot",
+    "/jobs/{id:int}/remove",
+    "/jobs/{id:int}/clone",
+    "/workflows",
+    "/workflows/{rest:path}",
+    "/data",
+    "/data/{rest:path}",
+    "/kv",
+    "/kv/{rest:path}",
+    "/accounting",
+)
 
 
 class Api:
@@ -60,7 +74,8 @@ class Api:
             Route(f"{BASE}/jobs", self.delete_jobs, methods=["DELETE"]),
             Route(f"{BASE}/jobs/{{id:int}}", self.describe_job),
             Route(f"{BASE}/jobs/{{id:int}}", self.delete_job, methods=["DELETE"]),
-            Route(f"{BASE}/jobs/{{id:int}}/{{stream:str}}", self.output),
+            *(Route(BASE + path, _disabled, methods=_METHODS) for path in _DISABLED),
+            Route(f"{BASE}/jobs/{{id:int}}/{{stream:str}}", self.output, methods=["GET"]),
             Route(f"{BASE}/resources", self.resources),
             Route(f"{_OBJECTS}/{{path:path}}", self.stored_object),
         ]
@@ -218,6 +233,10 @@ async def _json_body(request: Request) -> Any:
 
 def _error(status: int, reason: str) -> Response:
     return Response(json.dumps({"error": reason}) + "\n", status, media_type="application/json")
+
+
+async def _disabled(_: Request) -> Response:
+    return _error(401, "Functionality disabled")  # as the real service says it
 
 
 async def _refused(_: Request, error: Refusal) -> Response:

@@ -76,7 +76,7 @@ class Record:
             )
         if self.kind == "unreadable":
             module = self.header.get("module")
-            missing = f"the job's image has no module {module!r}" if module else "see the remote traceback"
+            missing = f"there is no module {module!r}" if module else "see the remote traceback"
             return _with_cause(ResultError(f"the call cannot be read in the job: {missing}"), cause)
         if self.kind == "unpicklable":
             return _with_cause(ResultError("the call succeeded, but its value cannot be pickled"), cause)

@@ -1,9 +1,10 @@
 """Runs one function call inside of a job; standard library alone, for any image with a Python.
 
-Usage: ``python3 RUNNER CALL RESULT PICKLER``. CALL and RESULT have one line of JSON and then bytes. The
-result is written whole, by rename: first a record that the call has begun, later what came of it, so that
-a call which is killed in between still tells that much. PICKLER is an archive with cloudpickle, for
-pickles that need it. Every import here costs every call, so there are few.
+Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES``. CALL and RESULT have one line of JSON and then
+bytes. The result is written whole, by rename: first a record that the call has begun, later what came of
+it, so that a call which is killed in between still tells that much. PICKLER is an archive with
+cloudpickle, MODULES one with the user's own modules (if there are any). Every import here costs every
+call, so there are few.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ CALL_UNREADABLE = 91
 
 
 def main(arguments: list[str]) -> int:
-    call_path, result_path, pickler = arguments
+    call_path, result_path, pickler, modules = arguments
     sys.path.append(os.path.abspath(pickler))
+    sys.path.insert(0, os.path.abspath(modules))
     header, payload = read(call_path)
     write(result_path, {"kind": "started"})
     here = list(sys.version_info[:2])

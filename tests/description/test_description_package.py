@@ -39,3 +39,17 @@ def test_nothing_but_the_standard_library_and_the_exceptions_is_imported(module:
         for name in names:
             ours = name == "prominence.exceptions" or name.startswith("prominence.description")
             assert ours or name.split(".")[0] in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("description", "slip"),
+    [
+        (package.Resources(), "cpu"),
+        (package.Task(), "cmd"),
+        (package.JobDescription(), "task"),
+        (package.JobPolicies(), "retries"),
+    ],
+)
+def test_a_slip_in_a_property_is_refused(description: object, slip: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no property '{slip}'; it has "):
+        setattr(description, slip, 1)

@@ -81,11 +81,25 @@ def test_a_function_may_return_functions(executor: ProminenceExecutor) -> None:
 def test_functions_of_the_users_own_modules_travel_along(
     executor: ProminenceExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "users_module.py").write_text("FACTOR = 3\n\ndef scaled(x):\n    return FACTOR * x\n")
+    (tmp_path / "users_module.py").write_text(
+        "import users_package.model\n\ndef scaled(x):\n    return users_package.model.FACTOR * x\n"
+    )
+    package = tmp_path / "users_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "model.py").write_text("from .util import THREE\n\nFACTOR = THREE\n")
+    (package / "util.py").write_text("THREE = 3\n")
+    (package / "late.py").write_text("VALUE = 'late'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    module = importlib.import_module("users_module")
+    users_module = importlib.import_module("users_module")
 
-    assert executor.submit(module.scaled, 5).result() == 15
+    def late(x: int) -> tuple[int, str]:
+        from users_package.late import VALUE  # type: ignore[import-not-found]
+
+        return users_module.scaled(x), VALUE
+
+    assert executor.submit(users_module.scaled, 5).result() == 15
+    assert executor.submit(late, 5).result() == (15, "late")
 
 
 def test_the_callers_own_interpreter_is_used(executor: ProminenceExecutor) -> None:
@@ -269,8 +283,9 @@ class TestRunner:
 
     def call(self, tmp_path: Path, header: bytes, payload: bytes) -> tuple[int, results.Record]:
         (tmp_path / "call").write_bytes(header + b"\n" + payload)
-        code = runner.main([str(tmp_path / "call"), str(tmp_path / "result"), "no-pickler.zip"])
-        sys.path.pop()
+        before = list(sys.path)
+        code = runner.main([str(tmp_path / "call"), str(tmp_path / "result"), "no.zip", "none.zip"])
+        sys.path[:] = before
         return code, results.Record.parse((tmp_path / "result").read_bytes())
 
     def test_another_python_is_told_by_name(self, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -309,3 +310,36 @@ def test_the_library_works_without_standard_streams(service: LocalService) -> No
     environment = {**os.environ, "PROMINENCE_LOCAL_DIR": str(service.directory)}
 
     assert subprocess.run(["sh", "-c", closed, script], env=environment, check=False).returncode == 0
+
+
+def test_ctrl_c_says_what_is_waited_for_and_a_second_one_leaves(service: LocalService) -> None:
+    script = (
+        "from prominence_executors import ProminenceExecutor\n"
+        "with ProminenceExecutor() as executor:\n"
+        "    future = executor.submit('sleep 600')\n"
+        "    while future.status != 'running': pass\n"
+        "    print('running', flush=True)\n"
+        "    future.result()\n"
+    )
+    environment = {**os.environ, "PROMINENCE_URL": "local", "PROMINENCE_LOCAL_DIR": str(service.directory)}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None
+    assert driver.stderr is not None
+    assert driver.stdout.readline() == "running\n"
+
+    driver.send_signal(signal.SIGINT)
+    assert "waiting for 1 jobs; Ctrl-C again leaves them" in driver.stderr.readline()
+    driver.send_signal(signal.SIGINT)
+    left = driver.stderr.readline()
+    driver.communicate()
+
+    assert "1 jobs are left to go on (ids " in left
+    job_id = int(left.rpartition("ids ")[2].rstrip(")\n"))
+    assert service.describe(job_id)["status"] == "running"
+    service.request("DELETE", f"/jobs/{job_id}")

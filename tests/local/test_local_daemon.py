@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support.service import LocalService, is_alive
+from support.service import LocalService, is_alive, job
 from support.until import until
 
+from prominence import ProminenceClient, Settings
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import LocalSettings
@@ -41,7 +42,7 @@ def test_many_clients_at_once_start_one_service(local: LocalSettings) -> None:
 
 
 def test_many_processes_at_once_start_one_service(local: LocalSettings) -> None:
-    command = [sys.executable, "-m", "prominence.cli", "local", "start"]
+    command = [sys.executable, "-m", "prominence", "local", "start"]
     environment = {**os.environ, "PROMINENCE_LOCAL_DIR": str(local.directory)}
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -152,7 +153,7 @@ class TestCommand:
         monkeypatch.setenv("PROMINENCE_LOCAL_MEMORY", "5")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "prominence.cli", "local", *arguments]
+        command = [sys.executable, "-m", "prominence", "local", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def test_a_round_of_it(self, local: LocalSettings) -> None:
@@ -164,6 +165,20 @@ class TestCommand:
         assert "token" not in self.run("status").stdout
         assert self.run("stop").returncode == 0
         assert self.run("status").returncode == 3
+
+    def test_stop_tells_of_jobs_and_can_delete_them(self, local: LocalSettings) -> None:
+        self.run("start")
+        client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
+        sleeping = job("sleep 600")
+        first = client.create_job(sleeping).id
+        until(lambda: client.list_jobs(status="running").jobs)
+        shown = json.loads(self.run("status", "--json").stdout)
+        assert (shown["running"], shown["queued"]) == (1, 0)
+
+        assert "1 unfinished jobs left to go on" in self.run("stop").stderr
+        self.run("start")
+        assert "1 unfinished jobs deleted" in self.run("stop", "--jobs").stderr
+        assert client.list_jobs(ids=[first]).jobs[0]["status"] == "deleted"
 
     def test_env_points_other_programs_to_the_service(self) -> None:
         script = 'eval "$0"; curl -s -o /dev/null -w "%{http_code}" '
