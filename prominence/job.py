@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import secrets
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound, ProminenceError, ServiceError, SubmissionUncertain
-from prominence.live import check_known, execute, follow_output, take_snapshot, was_done
-from prominence.session import Session
+from prominence.exceptions import NotFound, ServiceError
+from prominence.life import Life
+from prominence.live import execute, follow_output, take_snapshot, was_done
 from prominence.snapshot import JobSnapshot
 from prominence.waiting import wait_for_end
 
@@ -21,10 +19,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from prominence.client import Stream
+    from prominence.client.submission import Submitted
+    from prominence.exceptions import ProminenceError
+    from prominence.session import Session
     from prominence.watch import Watch
 
 
-class Job(JobDescription):
+class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descriptions have no hash
     """A job of a PROMINENCE service.
 
     ``Job(name=..., tasks=[...])`` describes a new one, ``Job(id=123)`` attaches to one that exists. The
@@ -32,15 +33,11 @@ class Job(JobDescription):
     first call that needs it.
     """
 
+    _what = "job"
+
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
-        super().__init__(**description)
-        self._id = id
-        self._given_session = session
-        self._tag = secrets.token_hex(16)
-        self._was_sent = False
-        self._creating = threading.Lock()
-        self._snapshot: JobSnapshot | None = None
-        self._revision: int | None = None
+        JobDescription.__init__(self, **description)
+        Life.__init__(self, id, session)
 
     @classmethod
     def attached(cls, entry: dict[str, Any], session: Session | None = None) -> Job:
@@ -48,36 +45,6 @@ class Job(JobDescription):
         job = cls(id=int(entry["id"]), session=session, name=entry.get("name"))
         job._snapshot = JobSnapshot(entry)
         return job
-
-    __hash__ = object.__hash__  # type: ignore[assignment]  # descriptions have none: they compare by value
-
-    def __eq__(self, other: object) -> bool:
-        """Two descriptions may be equal; a job that runs is only ever itself."""
-        return self is other
-
-    @property
-    def id(self) -> int | None:
-        """The service's number for the job; None before :meth:`create`."""
-        return self._id
-
-    @property
-    def status(self) -> str | None:
-        """``idle``, ``running``, ... as the service says now; None before :meth:`create`.
-
-        Ends with ``completed``, ``failed``, ``deleted`` or ``killed``. ``completed`` does not mean that
-        the tasks succeeded: see :attr:`succeeded`.
-        """
-        return None if self._id is None else self._current().status
-
-    @property
-    def status_reason(self) -> str:
-        """Why the job has its status, in the service's words; often empty."""
-        return "" if self._id is None else self._current().reason
-
-    @property
-    def events(self) -> dict[str, int]:
-        """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
-        return {} if self._id is None else self._current().events
 
     @property
     def execution(self) -> dict[str, Any]:
@@ -93,25 +60,6 @@ class Job(JobDescription):
     def succeeded(self) -> bool:
         """True when the job has completed and all its tasks ended with exit code 0."""
         return self._id is not None and self._detailed().succeeded
-
-    def create(self) -> int:
-        """Submit the job; its id.
-
-        Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and
-        the job could not be found: calling it again then finds out first, and never submits twice.
-        """
-        with self._creating:
-            if self._id is not None:
-                raise ProminenceError(f"the job is submitted already, as {self._id}")
-            self.validate()
-            try:
-                self._id, self._revision = self._session.client.create_job(
-                    self.to_dict(), tag=self._tag, was_sent=self._was_sent
-                )
-            except SubmissionUncertain:
-                self._was_sent = True
-                raise
-            return self._id
 
     def wait(self, timeout: float = 0) -> str:
         """Wait until the job has ended; its last status.
@@ -146,11 +94,6 @@ class Job(JobDescription):
         has_ended = self._snapshot is not None and self._snapshot.has_ended  # then no change will tell
         revision = None if has_ended else self._revision
         return self._session.watcher.watch(self._known_id(), changed, on_failure, revision)
-
-    def done(self) -> bool:
-        """True when the job has ended, in whatever way; asks the service."""
-        self._known_id()
-        return self._current().has_certainly_ended
 
     def delete(self) -> bool:
         """End the job; False when it had ended before, or the service does not know it."""
@@ -257,26 +200,12 @@ class Job(JobDescription):
             Path(save_as).write_bytes(content)
         return content
 
-    @property
-    def _session(self) -> Session:
-        return self._given_session or Session.default()
-
-    def _known_id(self) -> int:
-        return check_known(self._id, "job")
-
-    def _current(self) -> JobSnapshot:
-        """The state now; what has ended is not asked for again."""
-        if self._snapshot is not None and self._snapshot.has_certainly_ended:
-            return self._snapshot
-        return self._refresh()
+    def _submit(self) -> Submitted:
+        return self._session.client.create_job(self.to_dict(), tag=self._tag, was_sent=self._was_sent)
 
     def _detailed(self) -> JobSnapshot:
         current = self._current()
         return current if current.is_detailed else self._refresh()
-
-    def _refresh(self) -> JobSnapshot:
-        self._snapshot = self._describe()
-        return self._snapshot
 
     def _describe(self) -> JobSnapshot:
         """A fresh description, with URLs that were just signed."""

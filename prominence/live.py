@@ -11,7 +11,7 @@ import codecs
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from prominence.exceptions import NotFound, ProminenceError, ServiceError
+from prominence.exceptions import NotFound, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,9 +110,3 @@ def was_done(call: Callable[[], None]) -> bool:
             return False
         raise
     return True
-
-
-def check_known(one: int | None, what: str) -> int:
-    if one is None:
-        raise ProminenceError(f"the {what} is not submitted yet: call create() first")
-    return one

@@ -1,0 +1,117 @@
+"""What jobs and workflows have in common once they can be submitted."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from prominence.exceptions import ProminenceError, SubmissionUncertain
+from prominence.session import Session
+from prominence.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from prominence.client.submission import Submitted
+    from prominence.description import Violation
+
+S = TypeVar("S", bound=Snapshot)
+
+
+class Life(Generic[S]):
+    """An identity with a service, and the last that was heard of it.
+
+    Two descriptions may be equal; what lives is only ever itself.
+    """
+
+    _what: str  # how texts call it
+
+    if TYPE_CHECKING:  # of the description that this is combined with
+
+        def validate(self) -> list[Violation]: ...
+
+    def __init__(self, id: int | None, session: Session | None) -> None:  # noqa: A002
+        self._id = id
+        self._given_session = session
+        self._tag = secrets.token_hex(16)
+        self._was_sent = False
+        self._creating = threading.Lock()
+        self._snapshot: S | None = None
+        self._revision: int | None = None
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @property
+    def id(self) -> int | None:
+        """The service's number; None before :meth:`create`."""
+        return self._id
+
+    @property
+    def status(self) -> str | None:
+        """``idle``, ``running``, ... as the service says now; None before :meth:`create`.
+
+        Ends with ``completed``, ``failed``, ``deleted`` or ``killed``. ``completed`` does not mean success:
+        see ``succeeded``.
+        """
+        return None if self._id is None else self._current().status
+
+    @property
+    def status_reason(self) -> str:
+        """Why it has its status, in the service's words; often empty."""
+        return "" if self._id is None else self._current().reason
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
+        return {} if self._id is None else self._current().events
+
+    def create(self) -> int:
+        """Submit it; its id.
+
+        Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
+        could not be found: calling it again then finds out first, and never submits twice.
+        """
+        with self._creating:
+            if self._id is not None:
+                raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
+            self.validate()
+            try:
+                self._id, self._revision = self._submit()
+            except SubmissionUncertain:
+                self._was_sent = True
+                raise
+            return self._id
+
+    def done(self) -> bool:
+        """True when it has ended, in whatever way; asks the service."""
+        self._known_id()
+        return self._current().has_certainly_ended
+
+    def _submit(self) -> Submitted:
+        raise NotImplementedError
+
+    def _describe(self) -> S:
+        """What the service says now; raises NotFound where it knows nothing."""
+        raise NotImplementedError
+
+    def _current(self) -> S:
+        """The state now; what has ended is not asked for again."""
+        if self._snapshot is not None and self._snapshot.has_certainly_ended:
+            return self._snapshot
+        return self._refresh()
+
+    def _refresh(self) -> S:
+        self._snapshot = self._describe()
+        return self._snapshot
+
+    @property
+    def _session(self) -> Session:
+        return self._given_session or Session.default()
+
+    def _known_id(self) -> int:
+        if self._id is None:
+            raise ProminenceError(f"the {self._what} is not submitted yet: call create() first")
+        return self._id
