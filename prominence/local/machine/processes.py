@@ -66,17 +66,17 @@ def end_descendants(grace: float, reap: Callable[[], bool]) -> None:
         time.sleep(_REAP_INTERVAL_S)
 
 
-def end_leftovers(variable: str, value: str, sessions: set[int], since: float) -> int:
-    """KILL what an ended supervisor left behind; returns how many processes that were.
+def end_leftovers(variable: str, root: str, sessions: set[int], since: float) -> int:
+    """KILL what the ended supervisor of the attempt in ``root`` left behind; returns how many processes.
 
-    Those are processes of this user that carry ``variable=value`` in their environment or belong to one
-    of the sessions, begun after ``since`` (Unix epoch), and all their descendants. It looks again until
-    there are none.
+    Those are processes of this user that carry ``variable=root`` in their environment, work below
+    ``root``, or belong to one of the sessions and begun after ``since`` (Unix epoch), and all their
+    descendants. It looks again until there are none.
     """
     ended: set[int] = set()
     for _ in range(_MOST_LOOKS):
         found = [
-            each for each in psutil.process_iter() if _is_leftover(each, variable, value, sessions, since)
+            each for each in psutil.process_iter() if _is_leftover(each, variable, root, sessions, since)
         ]
         with contextlib.suppress(psutil.NoSuchProcess):
             found += [child for each in found for child in each.children(recursive=True)]
@@ -88,15 +88,13 @@ def end_leftovers(variable: str, value: str, sessions: set[int], since: float) -
     return len(ended)
 
 
-def _is_leftover(
-    process: psutil.Process, variable: str, value: str, sessions: set[int], since: float
-) -> bool:
+def _is_leftover(process: psutil.Process, variable: str, root: str, sessions: set[int], since: float) -> bool:
     try:
         if process.uids().real != os.getuid() or not _is_alive(process):
             return False
         if process.create_time() >= since - _CLOCK_TICK_S and os.getsid(process.pid) in sessions:
             return True
-        return process.environ().get(variable) == value
+        return process.environ().get(variable) == root or process.cwd().startswith(f"{root}/")
     except (psutil.Error, ProcessLookupError, PermissionError):
         return False
 
