@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all check clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
 
 test: check
 	$(BIN)/python -m pytest
+
+test-all: check
+	$(BIN)/python -m pytest -m "full or not full" --timeout=1800
 
 check: $(VENV)/test.installed
 	$(BIN)/ruff check .
