@@ -9,65 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from prominence.exceptions import LocalServiceError
+from prominence.local.schema import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-create table jobs (
-    id integer primary key,
-    name text not null,
-    status text not null,
-    reason text not null default '',
-    description text not null,
-    submission text unique,
-    created integer not null,
-    started integer,
-    ended integer,
-    attempt integer not null default 1,
-    execution text not null default '{}',
-    outputs text not null default '{}',
-    revision integer not null
-);
-create index jobs_by_revision on jobs (revision);
-create index jobs_by_name on jobs (name);
-create index jobs_active on jobs (id) where status in ('idle', 'running');
-create table labels (job integer not null, name text not null, value text not null);
-create index labels_by_value on labels (name, value);
-create table inputs (job integer primary key, inputs text not null);
-"""
 
 
 class Store:
     """A connection that is used in the event loop's thread alone."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection = open_database(path)
         self._connection.row_factory = sqlite3.Row
         self._waiting: asyncio.Future[None] | None = None
         self._syncing = False
-        try:
-            self._connection.execute("pragma journal_mode = wal")
-            self._migrate(path)
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            raise LocalServiceError(f"the database {path} cannot be used: {error}") from error
-
-    def _migrate(self, path: Path) -> None:
-        found = self._connection.execute("pragma user_version").fetchone()[0]
-        if found == 0:
-            self._connection.executescript(f"begin;{_SCHEMA}pragma user_version = {SCHEMA_VERSION};commit;")
-        elif found != SCHEMA_VERSION:
-            self._connection.close()
-            raise LocalServiceError(
-                f"the database {path} has version {found}, this release reads {SCHEMA_VERSION}: "
-                "use the release that wrote it, or move the file away"
-            )
 
     def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, tuple(values)).fetchall()
