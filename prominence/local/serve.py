@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from prominence.exceptions import LocalServiceError
-from prominence.local.app import BASE, Api
+from prominence.local.api.answers import BASE
+from prominence.local.api.app import application
 from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import Capacity
 from prominence.local.jobs import Jobs
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from starlette.types import ASGIApp
+
+    from prominence.local.api.guard import Guard
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     await engine.open()
     jobs = Jobs(store, engine, signer, url)
     await jobs.recover()
-    api = Api(jobs, engine, signer, state.attempts)
+    app = application(jobs, engine, signer, state.attempts)
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
 
     def started() -> None:
@@ -83,10 +86,10 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         log.info("version %s, process %d, %s, %s", __version__, os.getpid(), url, capacity)
         ready()
 
-    server = _Server(api.app(), started)
+    server = _Server(app, started)
     background = [
         asyncio.create_task(jobs.follow_engine()),
-        asyncio.create_task(_end_when_idle(server, api, jobs, options.idle_minutes * 60)),
+        asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),
     ]
     for task in background:
         task.add_done_callback(server.end_with)
@@ -140,10 +143,10 @@ class _Server(uvicorn.Server):
             self.end()
 
 
-async def _end_when_idle(server: _Server, api: Api, jobs: Jobs, idle_s: float) -> None:
+async def _end_when_idle(server: _Server, app: Guard, jobs: Jobs, idle_s: float) -> None:
     while idle_s:
         await asyncio.sleep(min(_IDLE_LOOK_S, idle_s))
-        if time.monotonic() - api.last_request >= idle_s and not jobs.has_unfinished():
+        if time.monotonic() - app.last_request >= idle_s and not jobs.has_unfinished():
             log.info("idle for %.0f minutes", idle_s / 60)
             server.end()
             return

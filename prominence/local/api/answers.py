@@ -1,0 +1,63 @@
+"""What every group of routes uses to read a request and to answer it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.responses import Response
+
+from prominence.description.rules import MAX_REQUEST
+from prominence.local.errors import Refusal
+from prominence.local.listing import LARGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from prominence.description.rules import Violation
+
+BASE: Final = "/prominence/v1"
+FEATURES: Final = "idempotent-submission, wait"
+
+
+def answer(value: object, revision: int | None = None, *, status: int = 200) -> Response:
+    """JSON; a listing or a submission also says which changes of jobs it knows of."""
+    headers = {"Prominence-Features": FEATURES}
+    if revision is not None:
+        headers["Prominence-Revision"] = str(revision)
+    body = json.dumps(value, separators=(",", ":")) + "\n"
+    return Response(body, status, headers, media_type="application/json")
+
+
+def refused(status: int, reason: str) -> Response:
+    return Response(json.dumps({"error": reason}) + "\n", status, media_type="application/json")
+
+
+async def disabled(_: Request) -> Response:
+    """A part of the API that this service does not have, as the real service says it."""
+    return refused(401, "Functionality disabled")
+
+
+def id_in_path(request: Request) -> int:
+    return min(int(request.path_params["id"]), LARGEST)
+
+
+def refuse_invalid(violations: Sequence[Violation]) -> None:
+    """Raise the first violation that every server refuses; what only some choke on works here."""
+    for violation in violations:
+        if violation.kind == "invalid":
+            raise Refusal(400, violation.message)
+
+
+async def json_body(request: Request) -> Any:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_REQUEST:
+            raise Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the request is not JSON: {error}") from error

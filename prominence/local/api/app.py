@@ -1,0 +1,71 @@
+"""The groups of routes put together, and what every failure is answered with."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Mount, Router
+
+from prominence.local.api.answers import BASE, refused
+from prominence.local.api.data import DataRoutes
+from prominence.local.api.guard import Guard
+from prominence.local.api.jobs import JobRoutes
+from prominence.local.api.kv import KeyRoutes
+from prominence.local.api.presigned import PresignedFiles
+from prominence.local.api.service import ServiceRoutes
+from prominence.local.api.workflows import WorkflowRoutes
+from prominence.local.errors import Refusal
+from prominence.local.listing import InvalidStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from prominence.local.engine import Engine
+    from prominence.local.jobs import Jobs
+    from prominence.local.tokens import Signer
+
+
+def application(jobs: Jobs, engine: Engine, signer: Signer, attempts: Path) -> Guard:
+    """The whole API, bound to one service; ``attempts`` is where engines leave outputs."""
+    presigned = PresignedFiles(signer, jobs.url, attempts)
+    groups = (JobRoutes(jobs, presigned), WorkflowRoutes(), DataRoutes(), KeyRoutes(), ServiceRoutes(engine))
+    routes = [route for group in groups for route in group.routes()]
+    handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+        Refusal: _refusal,
+        InvalidStatus: _invalid_status,
+        HTTPException: _http_error,
+        sqlite3.Error: _storage_error,
+        Exception: _unforeseen,
+    }
+    below_base = Mount(BASE, Router(routes, redirect_slashes=False))
+    app = Starlette(routes=[below_base, *presigned.routes()], exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, signer)
+
+
+async def _refusal(_: Request, error: Refusal) -> Response:
+    return refused(error.status, error.reason)
+
+
+async def _invalid_status(_: Request, __: InvalidStatus) -> Response:
+    return refused(200, "invalid status specified")
+
+
+async def _http_error(_: Request, error: HTTPException) -> Response:
+    page = f"<!doctype html>\n<title>{error.status_code} {error.detail}</title>\n<h1>{error.detail}</h1>\n"
+    return Response(page, error.status_code, error.headers, media_type="text/html")
+
+
+async def _storage_error(_: Request, error: sqlite3.Error) -> Response:
+    return refused(503, f"the state directory cannot be written: {error}")
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    return refused(500, f"unforeseen: {type(error).__name__}; the log has more")

@@ -1,0 +1,121 @@
+"""Routes of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from prominence.description.rules import check_job
+from prominence.local.api.answers import answer, disabled, id_in_path, json_body, refuse_invalid
+from prominence.local.errors import Refusal
+from prominence.local.listing import Query, detailed_entry, entry, whole
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator, Sequence
+
+    from starlette.requests import Request
+
+    from prominence.local.api.presigned import PresignedFiles
+    from prominence.local.jobs import Jobs
+
+_OUTPUT_TYPE: Final = "text/html; charset=utf-8"
+_PIECE_BYTES: Final = 256 * 1024
+_MOST_NODES: Final = 1_000_000
+
+
+class JobRoutes:
+    def __init__(self, jobs: Jobs, presigned: PresignedFiles) -> None:
+        self._jobs = jobs
+        self._presigned = presigned
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/jobs", self.create, methods=["POST"]),
+            Route("/jobs", self.find),
+            Route("/jobs", self.delete_several, methods=["DELETE"]),
+            Route("/jobs/{id:int}", self.describe),
+            Route("/jobs/{id:int}", self.delete, methods=["DELETE"]),
+            Route("/jobs/{id:int}/exec", disabled, methods=["POST"]),
+            Route("/jobs/{id:int}/snapshot", disabled, methods=["GET", "PUT"]),
+            Route("/jobs/{id:int}/remove", disabled, methods=["PUT"]),
+            Route("/jobs/{id:int}/clone", disabled, methods=["PUT"]),
+            Route("/jobs/{id:int}/{stream:str}", self.output),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        description = await json_body(request)
+        refuse_invalid(check_job(description, reserved_label_allowed=True))
+        created = await self._jobs.create(description)
+        return answer({"id": created.id}, created.revision, status=201)
+
+    async def find(self, request: Request) -> Response:
+        query = Query.parse(request.query_params)
+        rows, revision = await self._jobs.find(query)
+        if query.since is not None:
+            shown = self._feed(rows)
+        elif query.detail:
+            shown = self._detailed(rows)
+        else:
+            shown = [entry(row) for row in rows]
+        return answer(shown, revision)
+
+    async def describe(self, request: Request) -> Response:
+        rows, revision = await self._jobs.find(Query(ids=(id_in_path(request),)))
+        return answer(self._detailed(rows), revision)
+
+    async def delete(self, request: Request) -> Response:
+        return await self._delete([id_in_path(request)])
+
+    async def delete_several(self, request: Request) -> Response:
+        ids = Query.parse(request.query_params).ids
+        if ids is None:
+            raise Refusal(400, "a job id or list of job ids must be provided")
+        return await self._delete(ids)
+
+    async def output(self, request: Request) -> Response:
+        stream = request.path_params["stream"]
+        if stream not in {"stdout", "stderr"}:
+            raise HTTPException(404)
+        node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
+        file = self._jobs.open_output(id_in_path(request), stream, min(node, _MOST_NODES))
+        if file is None:
+            return Response(b"", media_type=_OUTPUT_TYPE)
+        left = max(0, file.seek(0, os.SEEK_END) - offset)
+        file.seek(offset if left else 0)
+        headers = {"Content-Length": str(left)}
+        return StreamingResponse(_pieces(file, left), headers=headers, media_type=_OUTPUT_TYPE)
+
+    async def _delete(self, ids: Sequence[int]) -> Response:
+        if not await self._jobs.delete(ids):
+            raise Refusal(400, "No such job(s)")
+        return answer({})
+
+    def _feed(self, rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+        """Changed jobs; those that ended with all that a waiter wants to know of them."""
+        labels = self._jobs.labels([row["id"] for row in rows])
+        return [
+            entry(row)
+            if row["status"] in {"idle", "running"}
+            else detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of)
+            for row in rows
+        ]
+
+    def _detailed(self, rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+        ids = [row["id"] for row in rows]
+        labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
+        shown = [detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of) for row in rows]
+        return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
+
+
+async def _pieces(file: BinaryIO, left: int) -> AsyncIterator[bytes]:
+    """So many bytes of a file, read beside the event loop."""
+    with file:
+        while left > 0 and (piece := await asyncio.to_thread(file.read, min(left, _PIECE_BYTES))):
+            left -= len(piece)
+            yield piece
