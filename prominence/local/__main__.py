@@ -32,7 +32,12 @@ def main(arguments: list[str]) -> int:
     try:
         serve(
             ServeOptions(
-                options.directory, options.cpus, options.memory, options.idle_minutes, options.minute
+                options.directory,
+                options.cpus,
+                options.memory,
+                options.idle_minutes,
+                options.minute,
+                options.rough,
             ),
             ready=lambda: _tell(options.ready_fd, READY),
         )
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", type=float)
     parser.add_argument("--idle-minutes", type=float, default=10.0)
     parser.add_argument("--minute", type=float, default=60.0)
+    parser.add_argument("--rough", action="store_true")
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--ready-fd", type=int)
     return parser

@@ -50,8 +50,11 @@ class Found(NamedTuple):
 
 
 class Jobs:
-    def __init__(self, store: Store, engine: Engine, signer: Signer, url: str) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, signer: Signer, url: str, *, idempotent: bool = True
+    ) -> None:
         self._store = store
+        self._idempotent = idempotent
         self._engine = engine
         self._signer = signer
         self.url = url
@@ -88,11 +91,11 @@ class Jobs:
             await self._submit_if_idle(again)
 
     async def create(self, description: dict[str, Any]) -> Created:
-        """Accept a validated job; the same submission label again gives the same id."""
+        """Accept a validated job; where ``idempotent``, the same submission label again gives the same id."""
         if (reason := self._engine.refuses(description)) is not None:
             raise Refusal(400, reason)
         labels: dict[str, str] = description.get("labels") or {}
-        tag = labels.get(SUBMISSION_LABEL)
+        tag = labels.get(SUBMISSION_LABEL) if self._idempotent else None
         if tag is not None:
             known = self._store.read("select id from jobs where submission = ?", (tag,))
             if known:
@@ -185,7 +188,9 @@ class Jobs:
             return None
         if row["status"] not in ACTIVE:  # deleted before: only the end was missing
             if row["ended"] is None:
-                self._update(row["id"], ended=int(change.time))
+                began = change.outcome.started  # what the engine had not yet told when it was deleted
+                started = row["started"] if began is None else int(began)
+                self._update(row["id"], started=started, ended=int(change.time))
             return None
         return self._record_end(row, change.outcome)
 

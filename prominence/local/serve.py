@@ -22,6 +22,7 @@ from prominence.local.engine import Capacity
 from prominence.local.jobs import Jobs
 from prominence.local.machine.engine import Machine
 from prominence.local.machine.hardware import machine_capacity
+from prominence.local.rough import roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.version import __version__
@@ -46,7 +47,7 @@ class ServeOptions:
     """How one service is to run: ``cpus`` and ``memory`` (GB) default to the machine's.
 
     It ends after ``idle_minutes`` without a request or an unfinished job (0: never). ``minute`` is the
-    length of a walltime minute in seconds, for tests.
+    length of a walltime minute in seconds, for tests; so is ``rough`` (:mod:`prominence.local.rough`).
     """
 
     directory: Path
@@ -54,6 +55,7 @@ class ServeOptions:
     memory: float | None = None
     idle_minutes: float = 10.0
     minute: float = 60.0
+    rough: bool = False
 
 
 def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
@@ -76,7 +78,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     store = Store(state.database)
     engine = Machine(state.attempts, capacity, options.minute)
     await engine.open()
-    jobs = Jobs(store, engine, signer, url)
+    jobs = Jobs(store, engine, signer, url, idempotent=not options.rough)
     await jobs.recover()
     app = application(jobs, engine, signer, state.attempts)
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
@@ -86,7 +88,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         log.info("version %s, process %d, %s, %s", __version__, os.getpid(), url, capacity)
         ready()
 
-    server = _Server(app, started)
+    server = _Server(roughened(app) if options.rough else app, started)
     background = [
         asyncio.create_task(jobs.follow_engine()),
         asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),

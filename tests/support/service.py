@@ -28,7 +28,14 @@ class LocalService:
     """A service process with a state directory of its own."""
 
     def __init__(
-        self, directory: Path, *, cpus: int, memory: float, minute: float = 60.0, idle_minutes: float = 10.0
+        self,
+        directory: Path,
+        *,
+        cpus: int,
+        memory: float,
+        minute: float = 60.0,
+        idle_minutes: float = 10.0,
+        rough: bool = False,
     ) -> None:
         self.directory = directory
         self.local = LocalSettings(directory, cpus, memory)
@@ -37,6 +44,7 @@ class LocalService:
             f"--memory={memory}",
             f"--minute={minute}",
             f"--idle-minutes={idle_minutes}",
+            *(["--rough"] if rough else []),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
