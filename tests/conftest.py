@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,3 +44,10 @@ def own_service(tmp_path: Path) -> Iterator[LocalService]:
 def session(service: LocalService) -> Iterator[Session]:
     with Session(service.settings()) as session:
         yield session
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much of what was recorded from a real service the tests of this run have replayed."""
+    recordings = sys.modules.get("support.recordings")
+    if recordings is not None and recordings.replayed:
+        terminalreporter.write_line(recordings.summary())

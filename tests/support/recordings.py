@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -21,11 +23,20 @@ if TYPE_CHECKING:
 from prominence.description.rules import SUBMISSION_LABEL
 
 CASSETTES = Path(__file__).parents[2] / "cassettes"
+REAL = tuple(sorted(path.stem for path in CASSETTES.glob("*.yaml")))
+"""Cassettes of the real service."""
+replayed: defaultdict[str, set[int]] = defaultdict(set)
+"""Which exchanges of which cassettes some test has replayed so far."""
 _DEFAULTS = {("node", "0"), ("offset", "0")}  # the same request, whether they are given or left out
 
 
 def _query(made: Request, recorded: Request) -> None:
-    assert set(made.query) - _DEFAULTS == set(recorded.query) - _DEFAULTS
+    assert _asked(made) == _asked(recorded)
+
+
+def _asked(request: Request) -> set[tuple[str, str]]:
+    """The query as services read it: any text switches a flag on."""
+    return {(name, "true" if value == "True" else value) for name, value in request.query} - _DEFAULTS
 
 
 def _body(made: Request, recorded: Request) -> None:
@@ -72,16 +83,23 @@ _RECORDER.register_matcher("range", _range)
 
 
 @contextmanager
-def replay(name: str) -> Iterator[Cassette]:
+def replay(name: str, *, again: bool = False) -> Iterator[Cassette]:
     """Answer requests from a cassette, each exchange once; any other request is an error.
 
-    Requests must come one at a time: vcrpy mixes up those of several connections.
+    With ``again`` an exchange may be had again after its first time. Requests must come one at a time: vcrpy
+    mixes up those of several connections.
     """
     with (
         mock.patch.object(VCRHTTPResponse, "read1", _read1),
-        _RECORDER.use_cassette(f"{name}.yaml") as cassette,
+        _RECORDER.use_cassette(f"{name}.yaml", allow_playback_repeats=again) as cassette,
     ):
         yield cassette
+    replayed[name] |= played(cassette)
+
+
+def played(cassette: Cassette) -> set[int]:
+    """The exchanges that were replayed, by their place in the cassette."""
+    return {index for index, count in cassette.play_counts.items() if count}
 
 
 def _read1(self: VCRHTTPResponse, amount: int = -1, *, decode_content: bool = True) -> bytes:
@@ -90,9 +108,16 @@ def _read1(self: VCRHTTPResponse, amount: int = -1, *, decode_content: bool = Tr
     return bytes(self._content.read1(amount))
 
 
+@cache
 def exchanges(name: str) -> list[dict[str, Any]]:
     """The exchanges of a cassette, each with ``request`` and ``response``."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = (CASSETTES / f"{name}.yaml").read_bytes()
     found: list[dict[str, Any]] = yaml.load(text, loader)["interactions"]  # noqa: S506 - both are safe
     return found
+
+
+def summary() -> str:
+    """How many of the real service's exchanges were replayed."""
+    done = sum(len(replayed[name]) for name in REAL)
+    return f"{done} of {sum(len(exchanges(name)) for name in REAL)} exchanges with a real service replayed"
