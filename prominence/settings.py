@@ -29,13 +29,15 @@ _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
 @dataclass(frozen=True, slots=True)
 class LocalSettings:
-    """The embedded service: its state directory; its capacity (None: the machine's; memory in GB); and
-    the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``)."""
+    """The embedded service: its state directory; its capacity (None: all that its engine has; memory in
+    GB); the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``); and the name of the
+    engine that runs its jobs (``PROMINENCE_LOCAL_ENGINE``)."""
 
     directory: Path
     cpus: int | None = None
     memory: float | None = None
     python: str = field(default_factory=lambda: sys.executable)
+    engine: str = "machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:
         cpus=_whole("PROMINENCE_LOCAL_CPUS", environ),
         memory=_positive("PROMINENCE_LOCAL_MEMORY", environ),
         python=_python(environ),
+        engine=environ.get("PROMINENCE_LOCAL_ENGINE") or "machine",
     )
 
 

@@ -22,42 +22,37 @@ _LOG_FILES: Final = 3
 
 
 def main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    if options.detach and not _detach():
+    options = vars(_parser().parse_args(arguments))
+    detach, ready = options.pop("detach"), options.pop("ready_fd")
+    if detach and not _detach():
         return 0
     from prominence.local.directory import StateDirectory
     from prominence.local.serve import ServeOptions, serve
 
-    _log_to(StateDirectory(options.directory).log if options.detach else None)
+    _log_to(StateDirectory(options["directory"]).log if detach else None)
     try:
-        serve(
-            ServeOptions(
-                options.directory,
-                options.cpus,
-                options.memory,
-                options.idle_minutes,
-                options.minute,
-                options.rough,
-            ),
-            ready=lambda: _tell(options.ready_fd, READY),
-        )
+        serve(ServeOptions(**options), ready=lambda: _tell(ready, READY))
     except ProminenceError as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the text says it all
-        _tell(options.ready_fd, str(error))
+        _tell(ready, str(error))
         return 1
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m prominence.local", description=__doc__)
+    """Every option but the last two is a field of ServeOptions, which has the defaults."""
+    parser = argparse.ArgumentParser(
+        prog="python -m prominence.local", description=__doc__, argument_default=argparse.SUPPRESS
+    )
     parser.add_argument("directory", type=Path)
     parser.add_argument("--cpus", type=int)
     parser.add_argument("--memory", type=float)
-    parser.add_argument("--idle-minutes", type=float, default=10.0)
-    parser.add_argument("--minute", type=float, default=60.0)
+    parser.add_argument("--engine")
+    parser.add_argument("--idle-minutes", type=float)
+    parser.add_argument("--minute", type=float)
     parser.add_argument("--rough", action="store_true")
-    parser.add_argument("--detach", action="store_true")
-    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--detach", action="store_true", default=False)
+    parser.add_argument("--ready-fd", type=int, default=None)
     return parser
 
 

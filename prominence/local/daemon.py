@@ -71,6 +71,7 @@ def stop(settings: LocalSettings) -> bool:
 def _start(settings: LocalSettings, state: StateDirectory) -> None:
     reader, writer = (_above_standard_streams(each) for each in os.pipe())
     options = [f"--ready-fd={writer}", "--detach"]
+    options += [f"--engine={settings.engine}"]
     options += [f"--cpus={settings.cpus}"] if settings.cpus else []
     options += [f"--memory={settings.memory}"] if settings.memory else []
     try:

@@ -8,10 +8,11 @@ engine (:mod:`prominence.local.machine`); a batch system can be another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
+    from pathlib import Path
 
 Stream = Literal["stdout", "stderr"]
 
@@ -42,7 +43,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file or directory brought back from an attempt: where it lies now and its size in bytes."""
+    """A file, or a directory as a ``.tgz``, brought back from an attempt.
+
+    ``name`` is the one that the description has, ``path`` a file on this machine that stays until the
+    attempt is forgotten, ``size`` its bytes. The last part of the path is what callers know it by.
+    """
 
     name: str
     path: str
@@ -84,9 +89,37 @@ class Capacity:
     memory: float
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSetup:
+    """What the service tells an engine that it is going to use.
+
+    ``directory`` is the engine's own, kept from one life of the service to the next; it may not exist
+    yet. ``cpus`` and ``memory`` (GB) are the capacity that the user wants, where one was given.
+    ``minute`` is the length of a walltime minute in seconds (60 but in tests).
+    """
+
+    directory: Path
+    cpus: int | None = None
+    memory: float | None = None
+    minute: float = 60.0
+
+
+class OutputPart(NamedTuple):
+    """The bytes of an output from some offset to its present end."""
+
+    size: int
+    pieces: AsyncIterator[bytes]
+
+
 class Engine(Protocol):
+    """What the service needs of whatever runs its jobs; all of it is called in one event loop.
+
+    Only :meth:`open` and :meth:`recover` may take long: every other method is awaited while somebody waits
+    for an answer.
+    """
+
     async def open(self) -> None:
-        """Get ready to run attempts."""
+        """Get ready to run attempts; called once, before anything else."""
 
     async def close(self) -> None:
         """Let go of everything but the attempts, which go on."""
@@ -95,22 +128,33 @@ class Engine(Protocol):
         """Why this engine cannot run such a job, or None."""
 
     async def recover(self, wanted: Iterable[Attempt], unwanted: Iterable[Attempt]) -> None:
-        """Take up attempts of an earlier life of the service.
+        """Take up attempts of an earlier life of the service, which may have been killed at any moment.
 
-        Each wanted one runs on, ends, or is queued again; each unwanted one is ended if it runs.
+        Each wanted one runs on, ends, or is queued again if it certainly never started; one that was lost
+        ends as ``lost``. Each unwanted one is ended if it runs. All of them get an outcome in the end,
+        also those whose outcome had been told before.
         """
 
     async def submit(self, attempts: Sequence[Attempt]) -> None:
-        """Queue attempts; they start in order of priority, then of arrival."""
+        """Queue attempts; when each starts is for the engine to decide. An id is submitted once."""
 
     async def cancel(self, attempts: Iterable[AttemptId]) -> None:
         """End attempts wherever they are; each then gets an outcome ``cancelled`` (or its true one)."""
 
     async def changes(self, since: int) -> list[Change]:
-        """Wait for changes after sequence number ``since``; those up to it are forgotten."""
+        """Wait for changes after sequence number ``since``; those up to it are on record and forgotten.
 
-    def open_output(self, attempt: AttemptId, stream: Stream, node: int) -> BinaryIO | None:
-        """What was written so far, to be read from any offset; None where there is no such output."""
+        Sequence numbers grow, and begin at 1 in each life of the service. A change that was not
+        acknowledged is told again. Starts may be left out; an outcome never.
+        """
+
+    async def read_output(
+        self, attempt: AttemptId, node: int, stream: Stream, offset: int
+    ) -> OutputPart | None:
+        """What was written so far from byte ``offset`` on; None where there is no such output."""
+
+    async def forget(self, attempts: Iterable[AttemptId]) -> None:
+        """Remove what is kept of attempts that have ended: their outputs, what they wrote."""
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         """In all, and free at this moment."""

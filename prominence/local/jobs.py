@@ -12,7 +12,8 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import Attempt, AttemptId, Change, Engine, Outcome, Stream
@@ -22,7 +23,8 @@ from prominence.local.listing import AMONG, FEED_PAGE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from prominence.local.listing import Query
+    from prominence.local.engine import OutputPart
+    from prominence.local.listing import OutputKind, Query
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
 
@@ -141,16 +143,24 @@ class Jobs:
             found[row["job"]][row["name"]] = row["value"]
         return found
 
-    def open_output(self, job: int, stream: Stream, node: int) -> BinaryIO | None:
+    async def read_output(self, job: int, stream: Stream, node: int, offset: int) -> OutputPart | None:
         """What a job has written so far; None while there is nothing, a refusal for an unknown job."""
         rows = self._rows_by_id([job])
         if not rows:
             raise Refusal(400, "Job does not exist")
         attempt = AttemptId(job, rows[0]["attempt"])
-        found = self._engine.open_output(attempt, stream, node)
+        found = await self._engine.read_output(attempt, node, stream, offset)
         if found is None and node:
-            return self._engine.open_output(attempt, stream, 0)  # as the real service does
+            return await self._engine.read_output(attempt, 0, stream, offset)  # as the real service does
         return found
+
+    def stored_output(self, job: int, kind: OutputKind, stored_as: str) -> Path | None:
+        """The file of a staged-out output; ``stored_as`` is the last part of its path."""
+        for row in self._store.read("select outputs from jobs where id = ?", [job]):
+            for _, path, _ in json.loads(row["outputs"]).get(kind, []):
+                if Path(path).name == stored_as:
+                    return Path(path)
+        return None
 
     def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> Created:
         self._last_id += 1

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prominence.local.errors import Refusal
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+OutputKind = Literal["files", "dirs"]
+Presign = Callable[[int, OutputKind, str], str]
+"""Makes the URL of a job's output from the job, its kind and the last part of its path."""
 
 LONGEST_WAIT_S: Final = 30.0
 FEED_PAGE: Final = 1000
@@ -21,6 +27,7 @@ AMONG: Final = "(select value from json_each(?))"
 LARGEST: Final = 2**63 - 1  # what the database can hold
 _MOST_DIGITS: Final = 20
 _STATUSES: Final = ("idle", "running")
+_OUTPUT_FIELDS: Final[dict[OutputKind, str]] = {"files": "outputFiles", "dirs": "outputDirs"}
 _ALWAYS_SHOWN: Final = ("tasks", "parameters")
 _SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
 
@@ -111,8 +118,8 @@ def entry(row: sqlite3.Row) -> dict[str, Any]:
     return shown | {key: description[key] for key in _ALWAYS_SHOWN if key in description}
 
 
-def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Callable[[str], str]) -> dict[str, Any]:
-    """A job with all that is known of it but its inputs; ``presign`` makes a URL of an output's path."""
+def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -> dict[str, Any]:
+    """A job with all that is known of it but its inputs."""
     description = json.loads(row["description"])
     shown = entry(row)
     shown |= {key: description[key] for key in _SHOWN_IN_DETAIL if description.get(key)}
@@ -122,18 +129,14 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Callable[[
     if "storage" in description:
         shown["storage"] = _masked(description["storage"])
     outputs = json.loads(row["outputs"])
-    for field, kind in (("outputFiles", "files"), ("outputDirs", "dirs")):
+    for kind, field in _OUTPUT_FIELDS.items():
         if names := description.get(field):
-            stored = {name: (path, size) for name, path, size in outputs.get(kind, [])}
-            shown[field] = [_output(name, stored.get(name), presign) for name in names]
+            stored = {
+                name: {"url": presign(row["id"], kind, PurePath(path).name), "size": size}
+                for name, path, size in outputs.get(kind, [])
+            }
+            shown[field] = [{"name": name, **stored.get(name, {"url": ""})} for name in names]
     return shown
-
-
-def _output(name: str, stored: tuple[str, int] | None, presign: Callable[[str], str]) -> dict[str, Any]:
-    if stored is None:
-        return {"name": name, "url": ""}
-    path, size = stored
-    return {"name": name, "url": presign(path), "size": size}
 
 
 def _masked(value: Any) -> Any:

@@ -18,10 +18,9 @@ from prominence.exceptions import LocalServiceError
 from prominence.local.api.answers import BASE
 from prominence.local.api.app import application
 from prominence.local.directory import Endpoint, StateDirectory
-from prominence.local.engine import Capacity
+from prominence.local.engine import EngineSetup
+from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
-from prominence.local.machine.engine import Machine
-from prominence.local.machine.hardware import machine_capacity
 from prominence.local.rough import roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
@@ -44,7 +43,7 @@ _KEEP_ALIVE_S: Final = 75
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """How one service is to run: ``cpus`` and ``memory`` (GB) default to the machine's.
+    """How one service is to run: ``cpus`` and ``memory`` (GB) default to what the engine has.
 
     It ends after ``idle_minutes`` without a request or an unfinished job (0: never). ``minute`` is the
     length of a walltime minute in seconds, for tests; so is ``rough`` (:mod:`prominence.local.rough`).
@@ -53,6 +52,7 @@ class ServeOptions:
     directory: Path
     cpus: int | None = None
     memory: float | None = None
+    engine: str = "machine"
     idle_minutes: float = 10.0
     minute: float = 60.0
     rough: bool = False
@@ -73,14 +73,15 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     port = listening.getsockname()[1]
     state.keep_port(port)
     url = f"http://{_HOST}:{port}{BASE}"
-    capacity = _capacity(options)
     signer = Signer(state.secret())
     store = Store(state.database)
-    engine = Machine(state.attempts, capacity, options.minute)
+    setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute)
+    engine = make_engine(options.engine, setup)
     await engine.open()
+    capacity, _ = engine.capacity()
     jobs = Jobs(store, engine, signer, url, idempotent=not options.rough)
     await jobs.recover()
-    app = application(jobs, engine, signer, state.attempts)
+    app = application(jobs, engine, signer)
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
 
     def started() -> None:
@@ -152,11 +153,6 @@ async def _end_when_idle(server: _Server, app: Guard, jobs: Jobs, idle_s: float)
             log.info("idle for %.0f minutes", idle_s / 60)
             server.end()
             return
-
-
-def _capacity(options: ServeOptions) -> Capacity:
-    machine = machine_capacity()
-    return Capacity(options.cpus or machine.cpus, options.memory or machine.memory)
 
 
 def _listen(wanted_port: int) -> socket.socket:

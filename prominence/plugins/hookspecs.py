@@ -9,6 +9,8 @@ from prominence.plugins.markers import hookspec
 if TYPE_CHECKING:
     import click
 
+    from prominence.local.engine import Engine, EngineSetup
+
 
 @hookspec
 def prominence_commands() -> list[click.Command]:  # type: ignore[empty-body]
@@ -24,4 +26,17 @@ def prominence_commands() -> list[click.Command]:  # type: ignore[empty-body]
                 click.echo("hello")
 
             return [hello]
+    """
+
+
+@hookspec(firstresult=True)
+def prominence_local_engine(name: str, setup: EngineSetup) -> Engine | None:
+    """The engine called ``name``, under which the local service is to run jobs; None for another's name.
+
+    Called once in the process of the service, as it starts; ``PROMINENCE_LOCAL_ENGINE`` has the name. Plugins
+    are asked only for names other than ``machine``, the engine that comes with the service. Example::
+
+        @hookimpl
+        def prominence_local_engine(name, setup):
+            return PoolEngine(setup.directory) if name == "pool" else None
     """

@@ -194,7 +194,7 @@ def test_a_presigned_url_opens_one_file_only(service: LocalService, change: str)
     job_id = service.post_job(shell("echo 1 > a; echo 2 > b"), outputFiles=["a", "b"])
     url = service.ended(job_id)["outputFiles"][0]["url"]
     if change == "path":
-        url = url.replace("/outputs/a?", "/outputs/b?")
+        url = url.replace("/files/a?", "/files/b?")
     else:
         value = url.partition(f"{change}=")[2].partition("&")[0]
         url = url.replace(value, value[:-1] + ("0" if value[-1] != "0" else "1"))
@@ -526,8 +526,8 @@ def test_strange_numbers_get_an_answer(
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
-        ("/objects/1-1/outputs/x?Expires=" + "9" * 5000, {}, 403),
-        ("/objects/1-1/outputs/x?Expires=9999999999&Signature=%C3%A9", {}, 403),
+        ("/objects/jobs/1/files/x?Expires=" + "9" * 5000, {}, 403),
+        ("/objects/jobs/1/files/x?Expires=9999999999&Signature=%C3%A9", {}, 403),
         ("/objects/%2e%2e/secret", {}, 403),
         ("/prominence/v1/health", {"Host": "["}, 403),
         ("/prominence/v1/health", {"Host": "[::1]:80"}, 204),

@@ -23,7 +23,6 @@ from prominence.local.listing import InvalidStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from prominence.local.tokens import Signer
 
 
-def application(jobs: Jobs, engine: Engine, signer: Signer, attempts: Path) -> Guard:
-    """The whole API, bound to one service; ``attempts`` is where engines leave outputs."""
-    presigned = PresignedFiles(signer, jobs.url, attempts)
+def application(jobs: Jobs, engine: Engine, signer: Signer) -> Guard:
+    """The whole API, bound to one service."""
+    presigned = PresignedFiles(signer, jobs)
     groups = (JobRoutes(jobs, presigned), WorkflowRoutes(), DataRoutes(), KeyRoutes(), ServiceRoutes(engine))
     routes = [route for group in groups for route in group.routes()]
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {

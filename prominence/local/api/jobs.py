@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
@@ -17,7 +15,7 @@ from prominence.local.listing import Query, detailed_entry, entry, whole
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from starlette.requests import Request
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from prominence.local.jobs import Jobs
 
 _OUTPUT_TYPE: Final = "text/html; charset=utf-8"
-_PIECE_BYTES: Final = 256 * 1024
 _MOST_NODES: Final = 1_000_000
 
 
@@ -83,13 +80,11 @@ class JobRoutes:
         if stream not in {"stdout", "stderr"}:
             raise HTTPException(404)
         node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
-        file = self._jobs.open_output(id_in_path(request), stream, min(node, _MOST_NODES))
-        if file is None:
+        part = await self._jobs.read_output(id_in_path(request), stream, min(node, _MOST_NODES), offset)
+        if part is None:
             return Response(b"", media_type=_OUTPUT_TYPE)
-        left = max(0, file.seek(0, os.SEEK_END) - offset)
-        file.seek(offset if left else 0)
-        headers = {"Content-Length": str(left)}
-        return StreamingResponse(_pieces(file, left), headers=headers, media_type=_OUTPUT_TYPE)
+        headers = {"Content-Length": str(part.size)}
+        return StreamingResponse(part.pieces, headers=headers, media_type=_OUTPUT_TYPE)
 
     async def _delete(self, ids: Sequence[int]) -> Response:
         if not await self._jobs.delete(ids):
@@ -111,11 +106,3 @@ class JobRoutes:
         labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
         shown = [detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of) for row in rows]
         return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
-
-
-async def _pieces(file: BinaryIO, left: int) -> AsyncIterator[bytes]:
-    """So many bytes of a file, read beside the event loop."""
-    with file:
-        while left > 0 and (piece := await asyncio.to_thread(file.read, min(left, _PIECE_BYTES))):
-            left -= len(piece)
-            yield piece

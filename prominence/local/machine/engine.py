@@ -17,7 +17,7 @@ import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.engine import (
     Attempt,
@@ -26,12 +26,14 @@ from prominence.local.engine import (
     Change,
     Outcome,
     Output,
+    OutputPart,
     Stream,
 )
 from prominence.local.machine import processes
 from prominence.local.machine.files import AttemptFiles, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
+from prominence.local.machine.reading import part_of
 from prominence.local.machine.supervisor import ATTEMPT_VARIABLE
 from prominence.local.machine.watch import ProcessWatch
 
@@ -167,11 +169,18 @@ class Machine:
             await self._changed.wait()
         return list(self._changes)
 
-    def open_output(self, attempt: AttemptId, stream: Stream, node: int) -> BinaryIO | None:
+    async def read_output(
+        self, attempt: AttemptId, node: int, stream: Stream, offset: int
+    ) -> OutputPart | None:
         try:
-            return self.files(attempt).stream(stream, node).open("rb")
+            file = self.files(attempt).stream(stream, node).open("rb")
         except FileNotFoundError:
             return None
+        return part_of(file, offset)
+
+    async def forget(self, attempts: Iterable[AttemptId]) -> None:
+        for attempt in attempts:
+            await asyncio.to_thread(self.files(attempt).remove)
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         return self._queue.capacity, self._queue.free

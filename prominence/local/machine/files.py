@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +60,10 @@ class AttemptFiles:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock.touch(mode=0o600)
         write_json(self.description, description)
+
+    def remove(self) -> None:
+        """Remove all that is left of an attempt that has ended."""
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def read_description(self) -> dict[str, Any] | None:
         return read_json(self.description)
