@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 Stream = Literal["stdout", "stderr"]
@@ -27,18 +27,35 @@ class AttemptId(NamedTuple):
         return f"{self.job}-{self.number}"
 
 
+class Assignment(NamedTuple):
+    """All that is needed to run a job once.
+
+    ``description`` is the job in the API's JSON, already validated, the values of a factory filled in;
+    ``environment`` is set for every task (the job's token and the service's URL among it).
+    """
+
+    description: dict[str, Any]
+    environment: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """All that an engine needs to run a job once.
+    """A try at a job as it waits in a queue, perhaps with tens of thousands of others.
 
-    ``description`` is the job in the API's JSON, already validated; ``environment`` is set for every
-    task (the job's token and the service's URL among it).
+    ``resources`` are those of the job's description, and may be shared with other attempts.
     """
 
     id: AttemptId
-    description: dict[str, Any]
-    environment: dict[str, str]
+    resources: Mapping[str, Any]
+    loader: Callable[[AttemptId], Assignment]
     priority: int = 0
+
+    def load(self) -> Assignment:
+        """The job itself, read anew at each call.
+
+        Raises OSError where it cannot be read at the moment, ValueError where it never can.
+        """
+        return self.loader(self.id)
 
 
 @dataclass(frozen=True, slots=True)

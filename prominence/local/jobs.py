@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
-from prominence.local.engine import Attempt, AttemptId, Change, Engine, Outcome, Stream
+from prominence.local.attempts import Attempts
+from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
 from prominence.local.listing import AMONG, FEED_PAGE
 
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 ACTIVE: Final = ("idle", "running")
 DELETED_REASON: Final = "Job deleted by user"
 _STATUS_OF: Final = {"finished": "completed", "failed": "failed", "killed": "killed", "lost": "failed"}
-_DEFAULT_WALLTIME_MIN: Final = 720
 _RECORD_AGAIN_S: Final = 1.0
 
 
@@ -58,7 +58,7 @@ class Jobs:
         self._store = store
         self._idempotent = idempotent
         self._engine = engine
-        self._signer = signer
+        self._attempts = Attempts(store, signer, url)
         self.url = url
         newest = store.read("select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as rev from jobs")[
             0
@@ -72,9 +72,11 @@ class Jobs:
 
     async def recover(self) -> None:
         """Hand every job that may still run to the engine, which knows how far each one is."""
-        deleted = self._store.read("select * from jobs where status = 'deleted' and ended is null")
-        wanted, unwanted = self._attempts(self._active_rows()), self._attempts(deleted)
-        await self._engine.recover(wanted, unwanted)
+        for job in self._attempts.unreadable():
+            log.error("job %d cannot be taken up: its description is damaged", job)
+            reason = "Unable to execute task(s): the description is damaged"
+            self._update(job, status="failed", reason=reason, ended=int(time.time()))
+        await self._engine.recover(self._attempts.unfinished(), self._attempts.being_ended())
 
     async def follow_engine(self) -> None:
         """Record what the engine reports, for as long as the service lives."""
@@ -82,7 +84,7 @@ class Jobs:
         while True:
             changes = await self._engine.changes(seen)
             try:
-                again = [attempt for change in changes if (attempt := self._record(change)) is not None]
+                again = [change.attempt.job for change in changes if self._record(change)]
                 await self._store.committed()
             except sqlite3.Error:
                 log.exception("cannot record %d changes; trying again", len(changes))
@@ -90,7 +92,7 @@ class Jobs:
                 continue
             self._wake()
             seen = changes[-1].sequence
-            await self._submit_if_idle(again)
+            await self._submit(again)
 
     async def create(self, description: dict[str, Any]) -> Created:
         """Accept a validated job; where ``idempotent``, the same submission label again gives the same id."""
@@ -106,7 +108,7 @@ class Jobs:
         created = self._insert(description, labels, tag)
         await self._store.committed()
         self._wake()
-        await self._submit_if_idle([self._attempt(self._rows_by_id([created.id])[0])])
+        await self._submit([created.id])
         return created
 
     async def delete(self, ids: Iterable[int]) -> bool:
@@ -185,26 +187,26 @@ class Jobs:
             self._store.write("insert into inputs values (?, ?)", (job, json.dumps(inputs)))
         return Created(job, revision)
 
-    def _record(self, change: Change) -> Attempt | None:
-        """Write down a change of the engine's; returns an attempt when the job is to be tried again."""
+    def _record(self, change: Change) -> bool:
+        """Write down a change of the engine's; True when the job is to be tried again."""
         row = self._rows_by_id([change.attempt.job])[0]
         if row["attempt"] == change.attempt.number + 1 and row["status"] == "idle" and change.outcome:
-            return self._attempt(row)  # a commit failed after this was written, and it is told again
+            return True  # a commit failed after this was written, and it is told again
         if row["attempt"] != change.attempt.number:
-            return None
+            return False
         if change.outcome is None:
             if row["status"] == "idle":
                 self._update(row["id"], status="running", started=int(change.time))
-            return None
+            return False
         if row["status"] not in ACTIVE:  # deleted before: only the end was missing
             if row["ended"] is None:
                 began = change.outcome.started  # what the engine had not yet told when it was deleted
                 started = row["started"] if began is None else int(began)
                 self._update(row["id"], started=started, ended=int(change.time))
-            return None
+            return False
         return self._record_end(row, change.outcome)
 
-    def _record_end(self, row: sqlite3.Row, outcome: Outcome) -> Attempt | None:
+    def _record_end(self, row: sqlite3.Row, outcome: Outcome) -> bool:
         job = row["id"]
         description = json.loads(row["description"])
         policies = description.get("policies") or {}
@@ -216,7 +218,7 @@ class Jobs:
         if _is_failure(outcome) and tried <= policies.get("maximumRetries", 0):
             log.info("job %d: attempt %d ended (%s), trying again", job, tried, outcome.reason or "exit code")
             self._update(job, status="idle", execution=json.dumps(execution), attempt=tried + 1, **times)
-            return self._attempt(self._rows_by_id([job])[0])
+            return True
         outputs = {
             "files": [(each.name, each.path, each.size) for each in outcome.output_files],
             "dirs": [(each.name, each.path, each.size) for each in outcome.output_dirs],
@@ -229,42 +231,15 @@ class Jobs:
             outputs=json.dumps(outputs),
             **times,
         )
-        return None
+        return False
 
-    def _attempts(self, rows: Iterable[sqlite3.Row]) -> list[Attempt]:
-        """What the engine is told; a job that cannot even be described fails alone."""
-        attempts = []
-        for row in rows:
-            try:
-                attempts.append(self._attempt(row))
-            except Exception as error:
-                log.exception("job %d cannot be taken up", row["id"])
-                reason = f"Unable to execute task(s): {error}"
-                self._update(row["id"], status="failed", reason=reason, ended=int(time.time()))
-        return attempts
-
-    async def _submit_if_idle(self, attempts: Sequence[Attempt]) -> None:
-        """Give attempts to the engine, but for those whose job was deleted meanwhile."""
-        rows = self._rows_by_id(attempt.id.job for attempt in attempts)
-        idle = {row["id"] for row in rows if row["status"] == "idle"}
-        await self._engine.submit([attempt for attempt in attempts if attempt.id.job in idle])
-        for row in rows:
+    async def _submit(self, jobs: Iterable[int]) -> None:
+        """Give jobs to the engine, but for those that were deleted meanwhile."""
+        jobs = list(jobs)
+        await self._engine.submit(self._attempts.idle(jobs))
+        for row in self._rows_by_id(jobs):
             if row["status"] == "deleted" and row["ended"] is None:
                 self._update(row["id"], ended=int(time.time()))
-
-    def _attempt(self, row: sqlite3.Row) -> Attempt:
-        description = json.loads(row["description"])
-        job = row["id"]
-        if inputs := self.inputs([job]).get(job):
-            description["inputs"] = inputs
-        walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
-        environment = {
-            "PROMINENCE_JOB_ID": str(job),
-            "PROMINENCE_URL": self.url,
-            "PROMINENCE_TOKEN": self._signer.job_token(job, walltime_s),
-        }
-        priority = (description.get("policies") or {}).get("priority", 0)
-        return Attempt(AttemptId(job, row["attempt"]), description, environment, priority)
 
     def _update(self, job: int, **columns: Any) -> None:
         columns["revision"] = self._next_revision()
@@ -273,9 +248,6 @@ class Jobs:
 
     def _rows_by_id(self, ids: Iterable[int]) -> list[sqlite3.Row]:
         return self._store.read(f"select * from jobs where id in {AMONG}", [json.dumps(list(ids))])
-
-    def _active_rows(self) -> list[sqlite3.Row]:
-        return self._store.read("select * from jobs where status in ('idle', 'running') order by id")
 
     def _next_revision(self) -> int:
         self._revision += 1

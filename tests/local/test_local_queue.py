@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from prominence.local.engine import Attempt, AttemptId, Capacity
+from prominence.local.engine import Assignment, Attempt, AttemptId, Capacity
 from prominence.local.machine.queue import Needs, Queue
 
 
+def not_started(attempt: AttemptId) -> Assignment:
+    raise AssertionError(f"nobody starts attempt {attempt} here")
+
+
 def attempt(job: int, cpus: int = 1, memory: float = 1, priority: int = 0) -> Attempt:
-    return Attempt(AttemptId(job, 1), {"resources": {"cpus": cpus, "memory": memory}}, {}, priority)
+    return Attempt(AttemptId(job, 1), {"cpus": cpus, "memory": memory}, not_started, priority)
 
 
 def started(queue: Queue) -> list[int]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.engine import (
+    Assignment,
     Attempt,
     AttemptId,
     Capacity,
@@ -34,7 +35,7 @@ from prominence.local.machine.files import AttemptFiles, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
-from prominence.local.machine.supervisor import ATTEMPT_VARIABLE
+from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, UNABLE_REASON
 from prominence.local.machine.watch import ProcessWatch
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Machine:
 
     async def submit(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
-            needs = Needs.of(attempt.description["resources"], self._queue.capacity)
+            needs = Needs.of(attempt.resources, self._queue.capacity)
             if self._queue.fits_at_all(needs):
                 self._queue.add(attempt)
             else:
@@ -150,7 +151,7 @@ class Machine:
         claim = files.claimed_by()
         if described is None or (claim is None and described["boot_id"] == boot_id()):
             return False
-        needs = Needs.of(attempt.description["resources"], self._queue.capacity)
+        needs = Needs.of(attempt.resources, self._queue.capacity)
         self._queue.occupy(needs)
         self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
         if claim is not None and files.is_supervised():
@@ -195,13 +196,19 @@ class Machine:
             attempt, needs = taken
             files = self.files(attempt.id)
             try:
-                files.create(self._instructions(attempt, needs))
+                files.create(self._instructions(attempt.load(), needs))
             except OSError as error:  # a full disk, most often: everything waits until there is room
                 log.error("attempt %s cannot be started now: %s", attempt.id, error)  # noqa: TRY400
                 self._queue.release(needs)
                 self._queue.add(attempt)
                 self._start_again_later()
                 return
+            except ValueError as error:
+                log.exception("attempt %s cannot be started", attempt.id)
+                self._queue.release(needs)
+                reason = f"{UNABLE_REASON}: {error}"
+                self._report(attempt.id, Outcome("failed", time.time(), reason=reason))
+                continue
             self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
             if self._launcher is not None:  # else the next one is told
                 self._launcher.ask_for(files.root)
@@ -216,8 +223,8 @@ class Machine:
 
         self._again = asyncio.get_running_loop().call_later(_START_AGAIN_S, again)
 
-    def _instructions(self, attempt: Attempt, needs: Needs) -> dict[str, Any]:
-        resources = attempt.description["resources"]
+    def _instructions(self, assignment: Assignment, needs: Needs) -> dict[str, Any]:
+        resources = assignment.description["resources"]
         provisioned = {
             "cpus": needs.cpus,
             "memory": needs.memory,
@@ -225,7 +232,7 @@ class Machine:
             "nodes": resources.get("nodes", 1),
         }
         environment = {
-            **attempt.environment,
+            **assignment.environment,
             "PROMINENCE_CPUS": str(needs.cpus),
             "PROMINENCE_MEMORY": f"{needs.memory:g}",
             "PROMINENCE_NODES": str(provisioned["nodes"]),
@@ -233,7 +240,7 @@ class Machine:
         }
         return {
             "boot_id": boot_id(),
-            "job": attempt.description,
+            "job": assignment.description,
             "environment": environment,
             "walltime_s": resources.get("walltime", 720) * self._minute,
             "kill_grace_s": _KILL_GRACE_S,

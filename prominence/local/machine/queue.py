@@ -5,9 +5,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prominence.local.engine import Attempt, AttemptId, Capacity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Needs(NamedTuple):
@@ -17,7 +20,7 @@ class Needs(NamedTuple):
     memory: float
 
     @classmethod
-    def of(cls, resources: dict[str, Any], capacity: Capacity) -> Needs:
+    def of(cls, resources: Mapping[str, Any], capacity: Capacity) -> Needs:
         """Where a job leaves the number of cores open, the largest that this capacity has."""
         nodes = resources.get("nodes", 1)
         if "cpus" in resources:
@@ -61,7 +64,7 @@ class Queue:
         return needs.cpus <= self.capacity.cpus and needs.memory <= self.capacity.memory
 
     def add(self, attempt: Attempt) -> None:
-        needs = Needs.of(attempt.description["resources"], self.capacity)
+        needs = Needs.of(attempt.resources, self.capacity)
         self._waiting[attempt.id] = needs
         entry = _Waiting((-attempt.priority, next(self._arrivals)), attempt)
         heapq.heappush(self._lines.setdefault(needs, []), entry)

@@ -1,0 +1,96 @@
+"""Jobs of the database as attempts: what engines are told of them, and what they ask for to start one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.local.engine import Assignment, Attempt, AttemptId
+from prominence.local.listing import AMONG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prominence.local.store import Store
+    from prominence.local.tokens import Signer
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_WALLTIME_MIN: Final = 720
+_COLUMNS: Final = """id, attempt,
+    case when json_valid(description) then json_extract(description, '$.resources') end as resources,
+    case when json_valid(description) then json_extract(description, '$.policies.priority') end as priority"""
+
+
+class Attempts:
+    """Finds attempts without reading whole descriptions: there may be tens of thousands."""
+
+    def __init__(self, store: Store, signer: Signer, url: str) -> None:
+        self._store = store
+        self._signer = signer
+        self._url = url
+
+    def idle(self, jobs: Iterable[int]) -> list[Attempt]:
+        """Those of the given jobs that are to be started."""
+        return self._find(f"status = 'idle' and id in {AMONG}", json.dumps(list(jobs)))
+
+    def unreadable(self) -> list[int]:
+        """Unfinished jobs whose description is damaged; they are among no attempts."""
+        rows = self._store.read(
+            f"select {_COLUMNS} from jobs where status in ('idle', 'running') and resources is null"
+        )
+        return [row["id"] for row in rows]
+
+    def unfinished(self) -> list[Attempt]:
+        return self._find("status in ('idle', 'running')")
+
+    def being_ended(self) -> list[Attempt]:
+        """Those of deleted jobs whose end is not known yet."""
+        return self._find("status = 'deleted' and ended is null")
+
+    def load(self, attempt: AttemptId) -> Assignment:
+        try:
+            description = self._description(attempt.job)
+        except sqlite3.Error as error:
+            raise OSError(f"job {attempt.job} cannot be read: {error}") from error
+        walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
+        environment = {
+            "PROMINENCE_JOB_ID": str(attempt.job),
+            "PROMINENCE_URL": self._url,
+            "PROMINENCE_TOKEN": self._signer.job_token(attempt.job, walltime_s),
+        }
+        return Assignment(description, environment)
+
+    def _description(self, job: int) -> dict[str, Any]:
+        rows = self._store.read("select description from jobs where id = ?", [job])
+        if not rows:
+            raise ValueError(f"job {job} is not in the database any more")
+        description: dict[str, Any] = json.loads(rows[0]["description"])
+        if inputs := self._store.read("select inputs from inputs where job = ?", [job]):
+            description["inputs"] = json.loads(inputs[0]["inputs"])
+        return description
+
+    def _find(self, condition: str, *values: str) -> list[Attempt]:
+        rows = self._store.read(
+            f"select {_COLUMNS} from jobs where {condition} and resources is not null order by id", values
+        )
+        loader = self.load
+        return [
+            Attempt(
+                AttemptId(row["id"], row["attempt"]),
+                _resources(row["resources"]),
+                loader,
+                row["priority"] or 0,
+            )
+            for row in rows
+        ]
+
+
+@lru_cache(maxsize=256)
+def _resources(text: str) -> dict[str, Any]:
+    """One object for all attempts that ask for the same."""
+    found: dict[str, Any] = json.loads(text)
+    return found
