@@ -6,7 +6,7 @@ Tests hand in a clock of their own, so that deadlines and back-off run in virtua
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from threading import Condition
@@ -29,3 +29,10 @@ class Clock:
     def wait(self, condition: Condition, timeout: float | None) -> bool:
         """Wait on a held condition; False when ``timeout`` seconds passed first."""
         return condition.wait(timeout)
+
+    def socket_timeout(self, seconds: float) -> float:
+        """Real seconds that a socket may be waited for, where an answer may take so many of this clock's."""
+        return seconds
+
+
+MACHINE_CLOCK: Final = Clock()

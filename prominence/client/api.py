@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Self
 from prominence.client.job_calls import JobCalls
 from prominence.client.store_calls import StoreCalls
 from prominence.client.workflow_calls import WorkflowCalls
-from prominence.clock import Clock
+from prominence.clock import MACHINE_CLOCK
 from prominence.settings import Settings
 
 if TYPE_CHECKING:
     from random import Random
 
     from prominence.client.transport import Transport
+    from prominence.clock import Clock
 
 
 class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
@@ -38,7 +39,7 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         from prominence.client.transport import Transport
 
         self.settings = settings or Settings.from_environment(url, token)
-        self.clock = clock or Clock()
+        self.clock = clock or MACHINE_CLOCK
         self._transport: Transport = Transport(
             service_for(self.settings), self.settings.ssl_verify, self.clock, random
         )

@@ -1,15 +1,17 @@
 """When a failed request is sent again: one table, and the pauses in between.
 
-A request fails in one of the ways of :class:`Happened`; together with its method that decides what is
-done next. Only what certainly had no effect, or what may be done twice, is repeated blindly.
+A request fails in one of the ways of :class:`Happened`; together with what it does (:class:`Kind`) that
+decides what is done next. Only what certainly had no effect, or what may be done twice, is repeated blindly.
 """
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import tenacity
+
+from prominence.client.budget import RetryBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,41 +22,46 @@ if TYPE_CHECKING:
 
 
 class Happened(Enum):
-    """What became of a request that brought no usable answer."""
+    """What became of a request that brought no usable answer; the values are the documentation's words."""
 
-    NOT_SENT = auto()  # refused, unknown host, no connection in time
-    LOST = auto()  # sent, then a reset, a time-out or an answer cut short
-    SERVER_ERROR = auto()  # 5xx, mostly from the proxy in front
-    THROTTLED = auto()  # 429
-    IDENTITY_AWAY = auto()  # the service cannot reach its identity provider (a 401)
-    REFUSED = auto()  # any other answer that says no
+    NOT_SENT = "no connection"
+    NOBODY_THERE = "no connection, no such host or nothing on this machine's port, and no answer ever before"
+    STALE = "a connection that was kept from an earlier request turned out to be closed"
+    LOST = "sent, then a reset, a time-out, or an answer cut short"
+    SERVER_ERROR = "5xx, 408 or 425"
+    THROTTLED = "429"
+    IDENTITY_AWAY = "401 because the service cannot reach its identity provider"
+    REFUSED = "any other answer that says no"
 
 
 class Action(Enum):
-    RETRY = auto()
-    LOOK_FIRST = auto()  # it may have had its effect: find out before it is sent again
-    GIVE_UP = auto()
+    RETRY = "again"
+    AT_ONCE = "again at once"
+    LOOK_FIRST = "look first"  # it may have had its effect: find out before it is sent again
+    GIVE_UP = "error"
 
 
 class Kind(Enum):
-    """What a request does, as far as repeating it is concerned."""
+    """What a request does, as far as repeating it is concerned; the values are examples."""
 
-    READ = auto()
-    REMOVE = auto()  # doing it twice is doing it once
-    SUBMIT = auto()  # carries a submission label
-    ONCE = auto()  # has an effect every time, and nothing to recognise it by
+    READ = "GET"
+    REMOVE = "DELETE, PUT remove, POST of a key"  # doing it twice is doing it once
+    SUBMIT = "POST of a job or workflow"  # carries a submission label
+    ONCE = "clone, rerun, exec, swap of a key"  # an effect every time, and nothing to recognise it by
 
 
 TABLE: Final[dict[tuple[Kind, Happened], Action]] = {
     (kind, happened): action
-    for kind, in_doubt in (
-        (Kind.READ, Action.RETRY),
-        (Kind.REMOVE, Action.RETRY),
-        (Kind.SUBMIT, Action.LOOK_FIRST),
-        (Kind.ONCE, Action.GIVE_UP),
+    for kind, stale, in_doubt in (
+        (Kind.READ, Action.AT_ONCE, Action.RETRY),
+        (Kind.REMOVE, Action.AT_ONCE, Action.RETRY),
+        (Kind.SUBMIT, Action.LOOK_FIRST, Action.LOOK_FIRST),
+        (Kind.ONCE, Action.GIVE_UP, Action.GIVE_UP),
     )
     for happened, action in (
         (Happened.NOT_SENT, Action.RETRY),
+        (Happened.NOBODY_THERE, Action.GIVE_UP),
+        (Happened.STALE, stale),
         (Happened.LOST, in_doubt),
         (Happened.SERVER_ERROR, in_doubt),
         (Happened.THROTTLED, Action.RETRY),
@@ -62,6 +69,7 @@ TABLE: Final[dict[tuple[Kind, Happened], Action]] = {
         (Happened.REFUSED, Action.GIVE_UP),
     )
 }
+MAY_HAVE_ARRIVED: Final = frozenset({Happened.STALE, Happened.LOST, Happened.SERVER_ERROR})
 
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 15.0
@@ -76,6 +84,11 @@ class RequestFailed(Exception):
         self.error = error
         self.retry_after = retry_after
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """True when the request may have had its effect all the same."""
+        return self.happened in MAY_HAVE_ARRIVED
+
 
 def retrying(
     kind: Kind,
@@ -86,25 +99,34 @@ def retrying(
 ) -> tenacity.Retrying:
     """Attempts as the table allows, until the next pause would pass ``deadline`` (monotonic)."""
 
-    def is_worth_it(error: BaseException) -> bool:
-        return isinstance(error, RequestFailed) and TABLE[kind, error.happened] is Action.RETRY
+    def action(error: BaseException) -> Action:
+        return TABLE[kind, error.happened] if isinstance(error, RequestFailed) else Action.GIVE_UP
 
     def pause(state: tenacity.RetryCallState) -> float:
-        """Full jitter; what the server asks for (``Retry-After``) is the least."""
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (state.attempt_number - 1))
-        return max(random.uniform(0, longest), _failure(state).retry_after or 0.0)
+        """Full jitter, at least what the server asks for (``Retry-After``) and the budget demands."""
+        failure = _failure(state)
+        least = failure.retry_after or 0.0
+        if action(failure) is Action.RETRY:
+            least = max(least, jittered(state.attempt_number, random, _FIRST_PAUSE_S))
+        now = clock.monotonic()
+        return RetryBudget.of(clock).pause(now, least, deadline - now)
 
     def is_too_late(state: tenacity.RetryCallState) -> bool:
-        return clock.monotonic() + (state.upcoming_sleep or 0.0) >= deadline
+        return clock.monotonic() + state.upcoming_sleep >= deadline
 
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(is_worth_it),
+        retry=tenacity.retry_if_exception(lambda error: action(error) in {Action.RETRY, Action.AT_ONCE}),
         wait=pause,
         stop=is_too_late,
         sleep=clock.sleep,
         before_sleep=before_pause,
         reraise=True,
     )
+
+
+def jittered(attempt: int, random: Random, first_s: float) -> float:
+    """A pause after the n-th attempt, counted from 1: anything up to a bound that doubles, at most 15 s."""
+    return random.uniform(0, min(_LONGEST_PAUSE_S, first_s * 2.0 ** min(attempt - 1, 16)))
 
 
 def _failure(state: tenacity.RetryCallState) -> RequestFailed:

@@ -57,14 +57,13 @@ def submit(
     doubt: ProminenceError | None = None
     for attempt in itertools.count():
         try:
-            answer = transport.send(request)
-            return _accepted(answer)
+            return _accepted(transport.attempt(request))
         except RequestFailed as failed:
+            if not failed.is_ambiguous and doubt is None:
+                raise failed.error from None  # it was refused, or never sent
+            if not failed.is_ambiguous:
+                raise _uncertain(tag, f"{doubt}; then {failed.error}") from failed.error
             doubt = failed.error
-        except ProminenceError as error:
-            if doubt is None:
-                raise  # it was refused, or never sent
-            raise _uncertain(tag, f"{doubt}; then {error}") from error
         log.warning("submission %s is in doubt (%s), looking for it", tag, doubt)
         if transport.clock.monotonic() >= deadline:
             raise _uncertain(tag, str(doubt)) from doubt

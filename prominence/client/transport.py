@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import socket
+import sys
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import requests
-import requests.adapters
 import urllib3
 
-from prominence.client import answers
+from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
 from prominence.exceptions import DeadlineExceeded, RequestFailure, ServiceUnavailable
@@ -31,9 +32,12 @@ log = logging.getLogger(__name__)
 DEADLINE_S: Final = 60.0
 _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
-_POOL: Final = 32
 _CHUNK: Final = 65536
+_FIRST_CONTACT_S: Final = 5.0  # for a service on this machine that is just being started
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_USER_AGENT: Final = (
+    f"prominence-python/{__version__} Python/{'.'.join(str(part) for part in sys.version_info[:3])}"
+)
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -83,10 +87,12 @@ class Transport:
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._ssl_verify = ssl_verify
         self._session = _Session()
-        self._session.headers["User-Agent"] = f"prominence-python/{__version__}"
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL, max_retries=0)
+        self._session.headers["User-Agent"] = _USER_AGENT
+        adapter = connections.Adapter()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
+        self._has_answered = False
+        self._keeps_connections: bool | None = None  # None: not known yet
 
     def close(self) -> None:
         self._session.close()
@@ -95,14 +101,16 @@ class Transport:
         """The answer, if there is a usable one in time; otherwise a typed error.
 
         Raises ServiceError where the service says no, ServiceUnavailable (DeadlineExceeded when the
-        time is used up) where nothing usable comes, and RequestFailed for a submission in doubt.
+        time is used up) where nothing usable comes.
         """
         try:
-            return self._tried(request, deadline_s + request.longer)
+            return self.attempt(request, deadline_s)
         except RequestFailed as failed:
-            if request.kind is Kind.SUBMIT and failed.happened in {Happened.LOST, Happened.SERVER_ERROR}:
-                raise
             raise failed.error from None  # the cause's text has the whole URL
+
+    def attempt(self, request: Request, deadline_s: float = DEADLINE_S) -> Answer:
+        """As :meth:`send`, but a failure is RequestFailed, which also tells whether it may have arrived."""
+        return self._tried(request, deadline_s + request.longer)
 
     def download(self, url: str, deadline_s: float = DEADLINE_S) -> bytes:
         """The bytes behind a presigned URL; no token is sent with it."""
@@ -117,14 +125,20 @@ class Transport:
         started = self.clock.monotonic()
         deadline = started + deadline_s
         attempts, where = 0, url or ""
+        was_stale = False
 
         def attempt() -> Answer:
-            nonlocal attempts, where
+            nonlocal attempts, where, was_stale
             attempts += 1
-            if url is not None:
-                return self._exchange(request, url, deadline, auth=None)
-            where = request.url(self.service.url)
-            return self._ask_service(request, where, deadline)
+            connections.next_request(new_connection=was_stale or not self._may_use_kept(request.kind))
+            try:
+                if url is not None:
+                    return self._exchange(request, url, deadline, auth=None)
+                where = request.url(self.service.url)
+                return self._ask_service(request, where, started, deadline)
+            except RequestFailed as failed:
+                was_stale = failed.happened is Happened.STALE
+                raise
 
         try:
             return retrying(request.kind, deadline, self.clock, self._random, _log_pause)(attempt)
@@ -136,19 +150,40 @@ class Transport:
                 failed.error.elapsed = self.clock.monotonic() - started
             raise
 
-    def _ask_service(self, request: Request, url: str, deadline: float) -> Answer:
+    def _ask_service(self, request: Request, url: str, started: float, deadline: float) -> Answer:
         try:
             return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
         except RequestFailed as failed:
             if failed.happened is Happened.NOT_SENT:
                 self.service.look_again()
+                if not self._has_answered and self._is_nobody_there(failed, url, started):
+                    failed.happened = Happened.NOBODY_THERE
             raise
+
+    def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:
+        """True where waiting would not help: a name that does not exist, or a port without a service."""
+        cause = _innermost(failed)
+        if isinstance(cause, socket.gaierror):
+            return cause.errno == socket.EAI_NONAME
+        has_waited = self.clock.monotonic() - started >= _FIRST_CONTACT_S
+        return isinstance(cause, ConnectionRefusedError) and is_loopback(url) and has_waited
+
+    def _may_use_kept(self, kind: Kind) -> bool:
+        """What must not be done twice goes over a kept connection only where those are known to live on.
+
+        Were it closed at that moment, nobody could tell whether the request had arrived.
+        """
+        if kind in {Kind.READ, Kind.REMOVE}:
+            return True
+        return self._keeps_connections or (self._keeps_connections is None and bool(self.features))
 
     def _exchange(self, request: Request, url: str, deadline: float, auth: _Bearer | None) -> Answer:
         left = deadline - self.clock.monotonic()
         if left <= 0:
             raise RequestFailed(Happened.NOT_SENT, DeadlineExceeded("no time left to send the request"))
-        read_s = min(_READ_S + request.longer, left)
+        connect_s = self.clock.socket_timeout(min(_CONNECT_S, left))
+        read_s = self.clock.socket_timeout(min(_READ_S + request.longer, left))
+        is_answered = False
         try:
             with self._session.request(
                 request.method,
@@ -156,17 +191,22 @@ class Transport:
                 data=request.body,
                 headers={"Content-Type": "application/json"} if request.body is not None else None,
                 auth=auth or _no_auth,
-                timeout=(min(_CONNECT_S, left), read_s),
+                timeout=(connect_s, read_s),
                 allow_redirects=auth is None,
                 stream=True,
                 verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
                 **_direct(url),
             ) as response:
+                is_answered = True
                 body = self._read(response, deadline)
                 answer = Answer(response.status_code, response.headers, body)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _unanswered(error, url) from error
-        self.features = answer.features or self.features
+            is_stale = not is_answered and _was_closed_meanwhile(error)
+            if is_stale and auth is not None:
+                self._keeps_connections = False
+            raise _unanswered(error, url, is_stale=is_stale) from error
+        if auth is not None:
+            self._learn(answer)
         return answers.check(
             answer,
             _without_query(url),
@@ -175,6 +215,12 @@ class Transport:
             is_api=auth is not None,
             secrets=_query_values(url) if auth is None else [auth.token],
         )
+
+    def _learn(self, answer: Answer) -> None:
+        self._has_answered = True
+        self.features = answer.features or self.features
+        if self._keeps_connections is None and connections.was_on_kept_connection():
+            self._keeps_connections = True
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """The whole body; a server that sends it drop by drop does not outlive the deadline."""
@@ -201,8 +247,10 @@ def _direct(url: str) -> dict[str, Any]:
     return {}
 
 
-def _unanswered(error: Exception, url: str) -> RequestFailed:
-    happened = Happened.NOT_SENT if _never_sent(error) else Happened.LOST
+def _unanswered(error: Exception, url: str, *, is_stale: bool) -> RequestFailed:
+    happened = Happened.STALE if is_stale else Happened.LOST
+    if _never_sent(error):
+        happened = Happened.NOT_SENT
     where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
     failure: ServiceUnavailable
     if isinstance(error, requests.Timeout):
@@ -217,6 +265,10 @@ def _unanswered(error: Exception, url: str) -> RequestFailed:
     else:
         failure = ServiceUnavailable(f"the connection to {where} broke: {_plain(error)}")
     return RequestFailed(happened, failure)
+
+
+def _was_closed_meanwhile(error: Exception) -> bool:
+    return connections.was_on_kept_connection() and isinstance(_innermost(error), ConnectionError)
 
 
 def _never_sent(error: Exception) -> bool:
@@ -237,10 +289,14 @@ def _never_sent(error: Exception) -> bool:
 
 def _plain(error: Exception) -> str:
     """The innermost cause in words, without the addresses of objects, queries or headers."""
-    inner: BaseException = error
-    while inner.__cause__ or inner.__context__:
-        inner = inner.__cause__ or inner.__context__ or inner
+    inner = _innermost(error)
     return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 def _query_values(url: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from support.fake_service import (
     FakeService,
     Reply,
     cut_short,
+    labelled,
     page,
     redirects,
     refuses,
@@ -52,10 +55,13 @@ IDENTITY_AWAY = refuses("Unable to connect to OIDC server", 401)
 EXPIRED = refuses("Authentication failure", 401)
 DISABLED = refuses("Functionality disabled", 401)
 
-AGAIN, LOOK, STOP = "is sent again", "is looked up", "is not sent again"
+AGAIN, AT_ONCE = "is sent again", "is sent again at once"
+LOOK, STOP = "is looked up", "is not sent again"
 NEXT = {
     Kind.READ: {
         Happened.NOT_SENT: AGAIN,
+        Happened.NOBODY_THERE: STOP,
+        Happened.STALE: AT_ONCE,
         Happened.LOST: AGAIN,
         Happened.SERVER_ERROR: AGAIN,
         Happened.THROTTLED: AGAIN,
@@ -64,6 +70,8 @@ NEXT = {
     },
     Kind.REMOVE: {
         Happened.NOT_SENT: AGAIN,
+        Happened.NOBODY_THERE: STOP,
+        Happened.STALE: AT_ONCE,
         Happened.LOST: AGAIN,
         Happened.SERVER_ERROR: AGAIN,
         Happened.THROTTLED: AGAIN,
@@ -72,6 +80,8 @@ NEXT = {
     },
     Kind.SUBMIT: {
         Happened.NOT_SENT: AGAIN,
+        Happened.NOBODY_THERE: STOP,
+        Happened.STALE: LOOK,
         Happened.LOST: LOOK,
         Happened.SERVER_ERROR: LOOK,
         Happened.THROTTLED: AGAIN,
@@ -80,6 +90,8 @@ NEXT = {
     },
     Kind.ONCE: {
         Happened.NOT_SENT: AGAIN,
+        Happened.NOBODY_THERE: STOP,
+        Happened.STALE: STOP,
         Happened.LOST: STOP,
         Happened.SERVER_ERROR: STOP,
         Happened.THROTTLED: AGAIN,
@@ -136,7 +148,8 @@ MISHAPS = {
 
 def test_the_expectations_cover_the_whole_table() -> None:
     assert {(kind, happened) for kind, row in NEXT.items() for happened in row} == set(TABLE)
-    assert {happened for happened, _ in MISHAPS.values()} == set(Happened)
+    mishaps = {happened for happened, _ in MISHAPS.values()}
+    assert mishaps | {Happened.NOBODY_THERE, Happened.STALE} == set(Happened)
 
 
 @pytest.mark.parametrize("mishap", MISHAPS)
@@ -148,7 +161,7 @@ def test_what_follows_a_failed_request(kind: Kind, mishap: str, token: str, cloc
         FakeService(listening=happened is not Happened.NOT_SENT) as fake,
         ProminenceClient(fake.url, token, clock=clock, random=Random(1)) as client,
     ):
-        fake.script("GET", "/jobs", says([{"id": 7}]))
+        fake.script("GET", "/jobs", labelled(7))
         fake.script(call.method, call.path, *([reply] if reply else []), call.good)
         fake.reset_connections(1 if mishap == "reset before the request was read" else 0)
         clock.on_sleep = fake.listen
@@ -167,6 +180,119 @@ def test_what_follows_a_failed_request(kind: Kind, mishap: str, token: str, cloc
             call.make(client)
             assert fake.sent == [*before, (call.method, call.path)]
             assert len({each.body for each in fake.received}) == 1
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_what_follows_when_a_kept_connection_ends_as_a_request_is_sent(
+    kind: Kind, fake: FakeService, client: ProminenceClient, clock: VirtualClock
+) -> None:
+    call = CALLS[kind]
+    fake.script("GET", "/jobs/1", says([]))
+    client.describe_job(1)
+    client.describe_job(1)  # this service keeps connections
+    fake.received.clear()
+    fake.script("GET", "/jobs", labelled(7))
+    fake.script(call.method, call.path, RESET, call.good)
+
+    if NEXT[kind][Happened.STALE] is STOP:
+        with pytest.raises(ServiceUnavailable):
+            call.make(client)
+        assert fake.sent == [(call.method, call.path)]
+    elif NEXT[kind][Happened.STALE] is LOOK:
+        assert call.make(client).id == 7
+        assert fake.sent == [(call.method, call.path), ("GET", "/jobs")]
+    else:
+        call.make(client)
+        assert fake.sent == [(call.method, call.path)] * 2
+        assert fake.connections == 2
+        assert sum(clock.sleeps) == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.SUBMIT, Kind.ONCE], ids=lambda kind: kind.name)
+def test_what_must_not_be_done_twice_has_a_connection_of_its_own_until_kept_ones_are_known_to_live(
+    kind: Kind, fake: FakeService, client: ProminenceClient
+) -> None:
+    call = CALLS[kind]
+    fake.script("GET", "/jobs/1", says([]))
+    fake.script(call.method, call.path, call.good)
+    client.describe_job(1)
+    call.make(client)
+    assert fake.connections == 2
+    client.describe_job(1)
+    call.make(client)
+    assert fake.connections == 2
+
+
+def test_what_must_not_be_done_twice_avoids_kept_connections_once_one_was_closed(
+    fake: FakeService, client: ProminenceClient
+) -> None:
+    fake.script("GET", "/jobs/1", says([]), says([]), RESET, says([]))
+    fake.script("POST", "/jobs", says({"id": 7}, 201))
+    for _ in range(4):
+        client.describe_job(1)
+    assert fake.connections == 2
+    client.create_job({"name": "x"})
+    assert fake.connections == 3
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_a_host_that_does_not_exist_is_not_asked_for_again(
+    kind: Kind, token: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_such_host(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    with (
+        ProminenceClient("http://prominense.test/prominence/v1", token, clock=clock) as client,
+        pytest.raises(ServiceUnavailable, match="cannot be reached: Name or service") as caught,
+    ):
+        CALLS[kind].make(client)
+    assert caught.value.attempts == 1
+    assert clock.elapsed == 0
+
+
+def test_a_name_that_cannot_be_looked_up_for_now_is_tried_again(
+    fake: FakeService, token: str, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = socket.getaddrinfo
+    failures = [socket.EAI_AGAIN, None, socket.EAI_NONAME, None]
+
+    def look_up(*arguments: Any, **options: Any) -> Any:
+        if (failure := failures.pop(0)) is not None:
+            raise socket.gaierror(failure, "why")
+        return known(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    fake.script("GET", "/jobs", says([]))
+    with ProminenceClient(fake.url, token, clock=clock, random=Random(1)) as client:
+        client.list_jobs()
+        client.close()
+        client.list_jobs()  # the name has been known: it will come back
+    assert len(fake.received) == 2
+    assert len(clock.sleeps) == 2
+
+
+def test_a_port_of_this_machine_without_a_service_is_given_up_soon(token: str, clock: VirtualClock) -> None:
+    with (
+        FakeService(listening=False) as fake,
+        ProminenceClient(fake.url, token, clock=clock, random=Random(1)) as client,
+        pytest.raises(ServiceUnavailable, match="prominence local start"),
+    ):
+        client.list_jobs()
+    assert 5 <= clock.elapsed < 25
+
+
+def test_a_service_on_this_machine_that_has_answered_is_waited_for(
+    fake: FakeService, client: ProminenceClient, clock: VirtualClock
+) -> None:
+    fake.script("GET", "/jobs", says([], hang_up=True))
+    client.list_jobs()
+    fake.wait_until_unconnected()
+    fake.close()
+    with pytest.raises(ServiceUnavailable):
+        client.list_jobs()
+    assert clock.elapsed > 30
 
 
 def test_retries_end_before_the_deadline(
@@ -623,7 +749,8 @@ def test_the_certificate_setting_wins_over_that_of_requests(
 def test_requests_say_which_program_sends_them(fake: FakeService, client: ProminenceClient) -> None:
     fake.script("GET", "/jobs", says([]))
     client.list_jobs()
-    assert fake.received[0].headers["User-Agent"] == f"prominence-python/{__version__}"
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    assert fake.received[0].headers["User-Agent"] == f"prominence-python/{__version__} Python/{python}"
 
 
 # ---- connections

@@ -88,6 +88,16 @@ def truncated(value: object, **options: Any) -> Reply:
     return Reply(body=whole[: len(whole) // 2], **options)
 
 
+def labelled(*ids: int, status: str = "idle", **options: Any) -> Callable[[Received], Reply]:
+    """Answers a look-up by label: these ids have the one that is asked for."""
+
+    def answer(look_up: Received) -> Reply:
+        name, _, value = look_up.query["constraint"].partition("=")
+        return says([{"id": each, "status": status, "labels": {name: value}} for each in ids], **options)
+
+    return answer
+
+
 def redirects(target: str, status: int = 302) -> Reply:
     return Reply(status, headers={"Location": target})
 
