@@ -5,7 +5,6 @@ An argument wins over the environment, the environment over a file.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from prominence.credentials import Credentials, OidcClient, checked_token
 from prominence.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -41,16 +41,46 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """Where to log in, as which client, and where what comes of it is kept.
+
+    ``oidc_url`` is the identity provider's address; ``client`` is set where the environment names one, which
+    then takes the place of the registered one.
+    """
+
+    credentials: Credentials
+    oidc_url: str | None = None
+    client: OidcClient | None = None
+    ssl_verify: bool | str = True
+
+    @classmethod
+    def from_environment(
+        cls, *, environ: Mapping[str, str] | None = None, home: Path | None = None
+    ) -> LoginSettings:
+        """Settings in force; unlike :class:`Settings` they need neither a service nor a token."""
+        environ = os.environ if environ is None else environ
+        home = _home() if home is None else home
+        return cls(
+            credentials=Credentials(home / ".prominence"),
+            oidc_url=_oidc_url(environ),
+            client=_oidc_client(environ),
+            ssl_verify=_ssl_verify(environ.get("PROMINENCE_SSL_VERIFY", "")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Which service is used, and how.
 
     ``url`` is None for the embedded service; ``announce`` tells whether a line on standard error says so.
+    ``token_is_stored`` tells that the token is that of the last login, and may be replaced by a newer one.
     """
 
     url: str | None
     token: str | None = field(repr=False)
     local: LocalSettings
-    oidc_url: str | None = None
+    login: LoginSettings | None = None
+    token_is_stored: bool = False
     ssl_verify: bool | str = True
     announce: bool = False
 
@@ -67,19 +97,22 @@ class Settings:
         environ = os.environ if environ is None else environ
         home = _home() if home is None else home
         url = (url or environ.get("PROMINENCE_URL") or "").rstrip("/") or None
-        explicit = _checked_token(token or environ.get("PROMINENCE_TOKEN"))
-        by_name = url == LOCAL
+        found = checked_token(token or environ.get("PROMINENCE_TOKEN") or "") or None
+        login = LoginSettings.from_environment(environ=environ, home=home)
+        by_name, is_stored = url == LOCAL, False
         if by_name:
             url = None
-        elif url is not None:
-            explicit = explicit or _checked_token(_token_from_file(home / ".prominence" / "token"))
-        _check_pair(url, explicit, by_name=by_name, environ=environ)
+        elif url is not None and found is None:
+            stored = login.credentials.token()
+            found, is_stored = (stored.access_token, True) if stored else (None, False)
+        _check_pair(url, found, by_name=by_name, environ=environ)
         return cls(
             url=url,
-            token=None if url is None else explicit,
+            token=None if url is None else found,
             local=_local(environ, home),
-            oidc_url=environ.get("PROMINENCE_OIDC_URL") or None,
-            ssl_verify=_ssl_verify(environ.get("PROMINENCE_SSL_VERIFY", "")),
+            login=login,
+            token_is_stored=is_stored,
+            ssl_verify=login.ssl_verify,
             announce=url is None and not by_name,
         )
 
@@ -99,8 +132,8 @@ def _check_pair(url: str | None, token: str | None, *, by_name: bool, environ: M
         )
     if url is not None and token is None:
         raise ConfigurationError(
-            f"PROMINENCE_URL is {url}, but there is no token: set PROMINENCE_TOKEN or log in, "
-            "or unset PROMINENCE_URL to use the service on this machine"
+            f"PROMINENCE_URL is {url}, but there is no token: set PROMINENCE_TOKEN or log in "
+            "(prominence.login()), or unset PROMINENCE_URL to use the service on this machine"
         )
     if url is None and token is not None and not by_name:
         raise ConfigurationError(
@@ -113,28 +146,20 @@ def _check_pair(url: str | None, token: str | None, *, by_name: bool, environ: M
         )
 
 
-def _token_from_file(path: Path) -> str | None:
-    """The token in a file: JSON with ``access_token``, or the bare token."""
-    try:
-        text = path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the token file {path} cannot be read: {error}") from error
-    if not text.startswith("{"):
-        return text or None
-    try:
-        token = json.loads(text)["access_token"]
-    except (ValueError, KeyError) as error:
-        raise ConfigurationError(f"the token file {path} is not JSON with an access_token") from error
-    return None if token is None else str(token)
+def _oidc_url(environ: Mapping[str, str]) -> str | None:
+    given = environ.get("PROMINENCE_OIDC_URL", "").rstrip("/")
+    if given and not given.startswith(("http://", "https://")):
+        raise ConfigurationError(f"PROMINENCE_OIDC_URL is {given!r}: it must begin with http:// or https://")
+    return given or None
 
 
-def _checked_token(text: str | None) -> str | None:
-    token = (text or "").strip()
-    if not (token.isascii() and token.isprintable()):
-        raise ConfigurationError("the token has characters that cannot be sent: copy it again")
-    return token or None
+def _oidc_client(environ: Mapping[str, str]) -> OidcClient | None:
+    names = ("PROMINENCE_OIDC_CLIENT_ID", "PROMINENCE_OIDC_CLIENT_SECRET")
+    client_id, secret = (environ.get(name, "") for name in names)
+    if bool(client_id) != bool(secret):
+        has, lacks = names if client_id else names[::-1]
+        raise ConfigurationError(f"{has} is set, but {lacks} is not: set both, or none")
+    return OidcClient(client_id, secret) if client_id else None
 
 
 def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:

@@ -48,6 +48,7 @@ _MISSING_TOLERANCE_S: Final = 120.0
 _HELD_S: Final = 120.0
 _REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
+_TRUSTED_AFTER_ANSWER_S: Final = 60.0  # a token that was good so lately was good when the job was submitted
 _MANY: Final = 16  # of so many jobs, changes are gathered for a moment rather than fetched one by one
 _GATHER_S: Final = 0.02
 _IDLE_S: Final = 0.5
@@ -177,6 +178,7 @@ class Watcher(Generic[S]):
         self._taking: int | None = None
         self._unseen: set[int] = set()
         self._outage_since: float | None = None
+        self._last_answer: float | None = None
 
     def watch(
         self,
@@ -262,6 +264,7 @@ class Watcher(Generic[S]):
                     self._outage(error)
                 else:
                     self._outage_since = None
+                    self._last_answer = self._clock.monotonic()
                 self._pause(self._clock.monotonic() - started)
         except BaseException as error:  # whoever waits must hear of it
             with self._condition:
@@ -399,19 +402,34 @@ class Watcher(Generic[S]):
         """Bear with a service that does not answer, for a long time but not for ever."""
         now = self._clock.monotonic()
         self._outage_since = self._outage_since or now
-        if isinstance(error, AuthenticationError):
-            self._fail_all(error)
-        elif now - self._outage_since >= OUTAGE_TOLERANCE_S:
+        was_refused = isinstance(error, AuthenticationError)
+        if was_refused:
+            self._fail_newcomers(error)
+        if now - self._outage_since >= OUTAGE_TOLERANCE_S:
+            kind = AuthenticationError if was_refused else ServiceUnavailable
             self._fail_all(
-                ServiceUnavailable(
+                kind(
                     f"no usable answer for {OUTAGE_TOLERANCE_S / 60:.0f} minutes ({error}); the jobs may "
                     "still run: attach to them later with Job(id=...)"
                 )
             )
-        else:
-            log.warning("cannot follow jobs at the moment: %s", error)
+        elif self._jobs:
+            hint = "; log in again and the wait goes on: prominence login" if was_refused else ""
+            log.warning("cannot follow jobs at the moment: %s%s", error, hint)
             with self._condition:
                 self._unseen.update(self._jobs)
+
+    def _fail_newcomers(self, error: ProminenceError) -> None:
+        """A wait that begins with a bad token ends; one that began with a good one may get another."""
+        last = self._last_answer
+        with self._condition:
+            newcomers = [
+                each.id
+                for each in self._jobs.values()
+                if last is None or each.since > last + _TRUSTED_AFTER_ANSWER_S
+            ]
+        for job_id in newcomers:
+            self._fail(job_id, error)
 
     def _pause(self, round_s: float) -> None:
         """Wait before the next round: longer where answers are slow or jobs are old."""

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from prominence import Settings
+from prominence.credentials import OidcClient
 from prominence.exceptions import ConfigurationError
+from prominence.settings import LoginSettings
 
 URL = "https://host.example/prominence/v1"
 OTHER = "https://other.example/prominence/v1"
@@ -32,6 +34,11 @@ def write_token(home: Path, text: str) -> None:
 def read(home: Path, *, url: str | None = None, token: str | None = None, **variables: str) -> Settings:
     environ = {f"PROMINENCE_{name}": value for name, value in variables.items()}
     return Settings.from_environment(url, token, environ=environ, home=home)
+
+
+def login_settings(home: Path, **variables: str) -> LoginSettings:
+    environ = {f"PROMINENCE_{name}": value for name, value in variables.items()}
+    return LoginSettings.from_environment(environ=environ, home=home)
 
 
 # ---- which service
@@ -78,7 +85,9 @@ def test_the_nearest_token_wins(
     if file is not None:
         write_token(home, file)
     variables = {} if variable is None else {"TOKEN": variable}
-    assert read(home, token=argument, URL=URL, **variables).token == expected
+    settings = read(home, token=argument, URL=URL, **variables)
+    assert settings.token == expected
+    assert settings.token_is_stored is (expected == "file")
 
 
 def test_the_argument_for_the_url_wins(home: Path) -> None:
@@ -129,8 +138,27 @@ def test_inside_of_a_job_its_own_service_is_used(home: Path) -> None:
 
 
 def test_the_address_of_the_identity_provider(home: Path) -> None:
-    assert read(home).oidc_url is None
-    assert read(home, OIDC_URL="https://login.example").oidc_url == "https://login.example"
+    assert login_settings(home).oidc_url is None
+    assert login_settings(home, OIDC_URL="https://login.example/").oidc_url == "https://login.example"
+    with pytest.raises(ConfigurationError, match="PROMINENCE_OIDC_URL is 'login"):
+        login_settings(home, OIDC_URL="login.example")
+
+
+def test_the_client_at_the_identity_provider_may_be_named(home: Path) -> None:
+    assert login_settings(home).client is None
+    named = login_settings(home, OIDC_CLIENT_ID="me", OIDC_CLIENT_SECRET="tell-nobody")
+    assert named.client == OidcClient("me", "tell-nobody")
+    assert "tell-nobody" not in repr(named)
+
+
+@pytest.mark.parametrize(("given", "missing"), [("ID", "SECRET"), ("SECRET", "ID")])
+def test_half_a_client_is_an_error_that_names_what_is_missing(given: str, missing: str, home: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"PROMINENCE_OIDC_CLIENT_{missing} is not"):
+        login_settings(home, **{f"OIDC_CLIENT_{given}": "x"})
+
+
+def test_to_log_in_needs_neither_a_service_nor_a_token(home: Path) -> None:
+    assert login_settings(home, URL=URL).credentials.token() is None
 
 
 # ---- the token

@@ -505,9 +505,64 @@ def test_all_listeners_hear_of_the_end_of_patience(service: ScriptedService, wat
         assert isinstance(listener.wait().error, ServiceUnavailable)
 
 
-def test_a_refused_token_ends_a_wait(service: ScriptedService, watcher: Watcher) -> None:
+def test_a_token_that_is_refused_from_the_first_ends_a_wait(
+    service: ScriptedService, watcher: Watcher
+) -> None:
     service.fail(AuthenticationError("no"))
     assert isinstance(watch(watcher).wait().error, AuthenticationError)
+
+
+def test_a_wait_bears_with_a_token_that_is_refused_later(
+    service: ScriptedService, watcher: Watcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = iter(range(1000))
+
+    def refuse_for_a_while() -> None:
+        if 2 <= next(looks) < 20:
+            raise AuthenticationError("expired")
+
+    service.during_bulk = refuse_for_a_while
+    running = [entry("running", look=look) for look in range(5)]
+    service.script(*running, entry("completed", **ENDED))
+    assert watch(watcher).wait().statuses[-1] == "completed"
+    assert "expired; log in again" in caplog.text
+
+
+def test_a_token_that_stays_refused_ends_a_wait_in_the_end(
+    service: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    looks = iter(range(10_000))
+
+    def refuse_after_a_while() -> None:
+        if next(looks) >= 2:
+            raise AuthenticationError("expired")
+
+    service.during_bulk = refuse_after_a_while
+    service.script(entry("running"))
+    error = watch(watcher).wait().error
+    assert isinstance(error, AuthenticationError)
+    assert "Job(id=" in str(error)
+    assert clock.elapsed >= 3600
+
+
+def test_a_wait_that_begins_while_the_token_is_refused_ends_and_leaves_the_others_alone(
+    service: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    looks = iter(range(10_000))
+    newcomer = Listener()
+
+    def refuse_after_a_while() -> None:
+        look = next(looks)
+        if look == 20:
+            clock.advance(60)
+            watcher.watch(8, newcomer.on_change, newcomer.on_failure)
+        if 2 <= look < 30:
+            raise AuthenticationError("expired")
+
+    service.during_bulk = refuse_after_a_while
+    service.script(entry("running"), entry("running"), entry("completed", **ENDED))
+    assert watch(watcher).wait().statuses[-1] == "completed"
+    assert isinstance(newcomer.error, AuthenticationError)
 
 
 # ---- listeners and the thread

@@ -41,7 +41,7 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         self.settings = settings or Settings.from_environment(url, token)
         self.clock = clock or MACHINE_CLOCK
         self._transport: Transport = Transport(
-            service_for(self.settings), self.settings.ssl_verify, self.clock, random
+            service_for(self.settings, self.clock), self.settings.ssl_verify, self.clock, random
         )
 
     def __enter__(self) -> Self:

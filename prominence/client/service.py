@@ -7,7 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from prominence.client.tokens import FixedToken, LoginToken
+
 if TYPE_CHECKING:
+    from prominence.client.tokens import TokenSource
+    from prominence.clock import Clock
     from prominence.local.directory import Endpoint
     from prominence.settings import LocalSettings, Settings
 
@@ -32,21 +36,31 @@ class Service(Protocol):
     def look_again(self) -> None:
         """Nothing listens at ``url``: find out whether the service is elsewhere by now."""
 
+    def renew_token(self, refused: str) -> bool:
+        """This token was refused; True when there is another one now."""
+
 
 class RemoteService:
     """A service at a fixed address."""
 
     is_embedded = False
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, tokens: TokenSource) -> None:
         self.url = url
-        self.token = token
+        self._tokens = tokens
 
     def __repr__(self) -> str:
         return f"RemoteService(url={self.url!r})"
 
+    @property
+    def token(self) -> str:
+        return self._tokens.token
+
     def look_again(self) -> None:
         return
+
+    def renew_token(self, refused: str) -> bool:
+        return self._tokens.renew(refused)
 
 
 class EmbeddedService:
@@ -72,6 +86,10 @@ class EmbeddedService:
     def look_again(self) -> None:
         with self._lock:
             self._endpoint = None
+
+    def renew_token(self, refused: str) -> bool:
+        self.look_again()
+        return self.token != refused
 
     def _found(self) -> Endpoint:
         """The service that runs now: another program may listen where one has ended."""
@@ -102,7 +120,9 @@ def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:
     return text
 
 
-def service_for(settings: Settings) -> Service:
-    if settings.url is not None and settings.token is not None:
-        return RemoteService(settings.url, settings.token)
-    return EmbeddedService(settings.local, announce=settings.announce)
+def service_for(settings: Settings, clock: Clock) -> Service:
+    if settings.url is None or settings.token is None:
+        return EmbeddedService(settings.local, announce=settings.announce)
+    if settings.token_is_stored and settings.login is not None:
+        return RemoteService(settings.url, LoginToken(settings.token, settings.login, clock))
+    return RemoteService(settings.url, FixedToken(settings.token))

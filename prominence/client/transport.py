@@ -16,7 +16,7 @@ import urllib3
 from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
-from prominence.exceptions import DeadlineExceeded, RequestFailure, ServiceUnavailable
+from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure, ServiceUnavailable
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -151,14 +151,18 @@ class Transport:
             raise
 
     def _ask_service(self, request: Request, url: str, started: float, deadline: float) -> Answer:
+        token = self.service.token
         try:
-            return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
+            return self._exchange(request, url, deadline, auth=_Bearer(token))
         except RequestFailed as failed:
             if failed.happened is Happened.NOT_SENT:
                 self.service.look_again()
                 if not self._has_answered and self._is_nobody_there(failed, url, started):
                     failed.happened = Happened.NOBODY_THERE
-            raise
+            was_refused = isinstance(failed.error, AuthenticationError)  # and so had no effect
+            if not was_refused or not self.service.renew_token(token):
+                raise
+        return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
 
     def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:
         """True where waiting would not help: a name that does not exist, or a port without a service."""
@@ -195,7 +199,7 @@ class Transport:
                 allow_redirects=auth is None,
                 stream=True,
                 verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
-                **_direct(url),
+                **direct(url),
             ) as response:
                 is_answered = True
                 body = self._read(response, deadline)
@@ -240,7 +244,7 @@ def is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in _LOOPBACK
 
 
-def _direct(url: str) -> dict[str, Any]:
+def direct(url: str) -> dict[str, Any]:
     """Requests to this machine go to no proxy, whatever the environment says."""
     if is_loopback(url):
         return {"proxies": {"http": "", "https": ""}}
