@@ -10,6 +10,8 @@
         secret                  signs tokens and presigned URLs (0600)
         service.db service.log
         attempts/               one directory per job attempt, kept by the engine
+        objects/                what was uploaded
+        snapshots/              the latest snapshot of each job that has one
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ class StateDirectory:
         self.database = path / "service.db"
         self.log = path / "service.log"
         self.attempts = path / "attempts"
+        self.objects = path / "objects"
+        self.snapshots = path / "snapshots"
         self._endpoint = path / "endpoint.json"
         self._port = path / "port"
         self._secret = path / "secret"

@@ -40,6 +40,17 @@ STEPS: Final[tuple[str, ...]] = (
     create index labels_by_value on labels (name, value);
     create table inputs (job integer primary key, inputs text not null);
     """,
+    # 2: uploaded objects and the key-value store
+    """
+    create table objects (
+        key text primary key,
+        digest text not null,
+        size integer not null,
+        modified integer not null
+    );
+    create index objects_by_digest on objects (digest);
+    create table pairs (key text primary key, value blob not null) without rowid;
+    """,
 )
 
 

@@ -21,6 +21,7 @@ from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
+from prominence.local.objects import Objects
 from prominence.local.rough import roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
@@ -79,9 +80,11 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     engine = make_engine(options.engine, setup)
     await engine.open()
     capacity, _ = engine.capacity()
+    objects = Objects(store, state.objects, signer.user)
+    objects.open()
     jobs = Jobs(store, engine, signer, url, idempotent=not options.rough)
     await jobs.recover()
-    app = application(jobs, engine, signer)
+    app = application(state=state, store=store, signer=signer, objects=objects, jobs=jobs, engine=engine)
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
 
     def started() -> None:

@@ -7,16 +7,20 @@ import hashlib
 import hmac
 import time
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ALGORITHM: Final = "HS256"
 _USER_TOKEN_S: Final = 365 * 86400
 _JOB_TOKEN_EXTRA_S: Final = 10 * 86400  # as the real service: ten days, and twice the walltime
 _MOST_DIGITS: Final = 15
 OUTPUT_URL_S: Final = 7 * 86400
+UPLOAD_URL_S: Final = 600
 
 
 class Signer:
@@ -24,6 +28,7 @@ class Signer:
 
     def __init__(self, secret: str) -> None:
         self._key = secret.encode()
+        self.user = getpass.getuser()
         self.claims = lru_cache(maxsize=1024)(self._claims)
 
     def user_token(self) -> str:
@@ -32,28 +37,31 @@ class Signer:
     def job_token(self, job: int, walltime_s: float) -> str:
         return self._token(_JOB_TOKEN_EXTRA_S + 2 * walltime_s, job=job)
 
-    def accepts(self, token: str) -> bool:
+    def accepted(self, token: str) -> dict[str, Any] | None:
+        """What a token says of who carries it; None for one that is not ours, or not valid any more."""
         claims = self.claims(token)
-        return claims is not None and float(claims["exp"]) > time.time()
+        return claims if claims is not None and float(claims["exp"]) > time.time() else None
 
     def sign_path(self, path: str, expires: int, method: str) -> str:
         """The query that lets anybody use ``path`` with ``method`` until ``expires`` (Unix epoch)."""
-        return urlencode({"Expires": expires, "Signature": self._signature(path, expires, method)})
+        return urlencode({"Expires": expires, "Signature": self.signature(path, expires, method)})
 
-    def accepts_path(self, path: str, query: dict[str, str], method: str) -> bool:
-        expires = query.get("Expires", "")
-        if not expires.isdecimal() or len(expires) > _MOST_DIGITS or int(expires) < time.time():
-            return False
-        expected = self._signature(path, int(expires), method)
-        return hmac.compare_digest(expected.encode(), query.get("Signature", "").encode())
+    def accepts_path(self, path: str, query: Mapping[str, str], method: str) -> bool:
+        return self.accepts_signature(query.get("Signature", ""), path, query.get("Expires", ""), method)
 
-    def _signature(self, path: str, expires: int, method: str) -> str:
-        text = f"{method}\n{quote(path)}\n{expires}"
+    def signature(self, path: str, expires: int, method: str, content: str = "") -> str:
+        """What proves that a use of ``path`` was allowed; ``content`` says what may be sent there."""
+        text = f"{method}\n{quote(path)}\n{expires}\n{quote(content)}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
+    def accepts_signature(self, given: str, path: str, expires: str, method: str, content: str = "") -> bool:
+        if not expires.isdecimal() or len(expires) > _MOST_DIGITS or int(expires) < time.time():
+            return False
+        expected = self.signature(path, int(expires), method, content)
+        return hmac.compare_digest(expected.encode(), given.encode())
+
     def _token(self, lifetime_s: float, **extra: Any) -> str:
-        user = getpass.getuser()
-        claims = {"username": user, "groups": user, "exp": int(time.time() + lifetime_s), **extra}
+        claims = {"username": self.user, "groups": self.user, "exp": int(time.time() + lifetime_s), **extra}
         return jwt.encode(claims, self._key, _ALGORITHM)
 
     def _claims(self, token: str) -> dict[str, Any] | None:

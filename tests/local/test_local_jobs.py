@@ -420,7 +420,7 @@ def test_a_long_poll_without_a_change_ends_empty(service: LocalService) -> None:
         (job("true", resources={"nodes": 2}), "jobs of several nodes are not run by the local service"),
         (job("true", task={"type": "openmpi"}), "tasks of type openmpi are not run by the local service"),
         (job("", task={}), "a task needs a cmd where no container runs (there is no entry point)"),
-        (job("true", artifacts=[{"url": "data.tgz"}]), "artifacts are not fetched by the local service"),
+        (job("true", artifacts=[{"url": "http://x.test"}]), "artifacts are not fetched by the local service"),
     ],
 )
 def test_what_cannot_run_is_refused_with_the_reason(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -19,8 +20,6 @@ from prominence.local.directory import StateDirectory
 from prominence.settings import LocalSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from prominence.local.directory import Endpoint
 
 
@@ -82,6 +81,11 @@ class LocalService:
         found = daemon.running(self.local)
         assert found is not None, "the service does not run"
         return found
+
+    def peak_memory(self) -> int:
+        """The most bytes that the process has had in memory (Linux)."""
+        status = Path(f"/proc/{self.endpoint.pid}/status").read_text(encoding="ascii")
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
     @property
     def state(self) -> StateDirectory:

@@ -51,12 +51,18 @@ def refuse_invalid(violations: Sequence[Violation]) -> None:
             raise Refusal(400, violation.message)
 
 
-async def json_body(request: Request) -> Any:
+async def body_of_at_most(size: int, request: Request, too_large: Refusal) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_REQUEST:
-            raise Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
+        if len(body) > size:
+            raise too_large
+    return bytes(body)
+
+
+async def json_body(request: Request) -> Any:
+    too_large = Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
+    body = await body_of_at_most(MAX_REQUEST, request, too_large)
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Mount, Router
+from starlette.routing import Mount, Route, Router
 
 from prominence.local.api.answers import BASE, refused
 from prominence.local.api.data import DataRoutes
@@ -20,21 +20,33 @@ from prominence.local.api.service import ServiceRoutes
 from prominence.local.api.workflows import WorkflowRoutes
 from prominence.local.errors import Refusal
 from prominence.local.listing import InvalidStatus
+from prominence.local.pairs import Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
 
+    from prominence.local.directory import StateDirectory
     from prominence.local.engine import Engine
     from prominence.local.jobs import Jobs
+    from prominence.local.objects import Objects
+    from prominence.local.store import Store
     from prominence.local.tokens import Signer
 
 
-def application(jobs: Jobs, engine: Engine, signer: Signer) -> Guard:
+def application(
+    *, state: StateDirectory, store: Store, signer: Signer, objects: Objects, jobs: Jobs, engine: Engine
+) -> Guard:
     """The whole API, bound to one service."""
-    presigned = PresignedFiles(signer, jobs)
-    groups = (JobRoutes(jobs, presigned), WorkflowRoutes(), DataRoutes(), KeyRoutes(), ServiceRoutes(engine))
+    presigned = PresignedFiles(signer, jobs, objects, state.snapshots)
+    groups = (
+        JobRoutes(jobs, objects, presigned),
+        WorkflowRoutes(),
+        DataRoutes(objects, presigned),
+        KeyRoutes(Pairs(store)),
+        ServiceRoutes(engine),
+    )
     routes = [route for group in groups for route in group.routes()]
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         Refusal: _refusal,
@@ -46,7 +58,11 @@ def application(jobs: Jobs, engine: Engine, signer: Signer) -> Guard:
     below_base = Mount(BASE, Router(routes, redirect_slashes=False))
     app = Starlette(routes=[below_base, *presigned.routes()], exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(app, signer)
+    return Guard(app, signer, lambda path: any(_is_at(route, path) for route in routes))
+
+
+def _is_at(route: Route, path: str) -> bool:
+    return path.startswith(BASE) and route.path_regex.match(path.removeprefix(BASE)) is not None
 
 
 async def _refusal(_: Request, error: Refusal) -> Response:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from prominence.local.api.answers import BASE, refused
 from prominence.local.api.presigned import OBJECTS
-from prominence.local.errors import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from prominence.local.tokens import Signer
@@ -18,30 +19,40 @@ _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 _OPEN_PATHS: Final = (f"{BASE}/health",)
 
 
-class Guard:
-    """An ASGI application in front of another; ``last_request`` is in the time of the monotonic clock."""
+def _needs_token(path: str) -> bool:
+    return path not in _OPEN_PATHS and path != OBJECTS and not path.startswith(f"{OBJECTS}/")
 
-    def __init__(self, app: ASGIApp, signer: Signer) -> None:
+
+class Guard:
+    """An ASGI application in front of another, which finds the token's claims in the scope.
+
+    ``is_known`` tells paths that exist: any other is answered as such, whoever asks. ``last_request`` is
+    in the time of the monotonic clock.
+    """
+
+    def __init__(self, app: ASGIApp, signer: Signer, is_known: Callable[[str], bool]) -> None:
         self._app = app
         self._signer = signer
+        self._is_known = is_known
         self.last_request = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             self.last_request = time.monotonic()
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            if (refusal := self._refuses(scope["path"], headers)) is not None:
-                await refused(refusal.status, refusal.reason)(scope, receive, send)
+            if not _is_local(headers):
+                refusal = refused(403, "only programs on this machine may use the local service")
+                await refusal(scope, receive, send)
                 return
+            if _needs_token(scope["path"]):
+                _, _, token = headers.get(b"authorization", "").partition(" ")
+                scope["claims"] = self._signer.accepted(token)
+                if scope["claims"] is None and self._is_known(scope["path"]):
+                    await refused(401, "Authentication failure")(scope, receive, send)
+                    return
         await self._app(scope, receive, send)
 
-    def _refuses(self, path: str, headers: dict[bytes, str]) -> Refusal | None:
-        host = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
-        if host.strip("[]") not in _LOOPBACK_NAMES or b"origin" in headers:
-            return Refusal(403, "only programs on this machine may use the local service")
-        if path in _OPEN_PATHS or path.startswith(f"{OBJECTS}/"):
-            return None
-        _, _, token = headers.get(b"authorization", "").partition(" ")
-        if not self._signer.accepts(token):
-            return Refusal(401, "Authentication failure")
-        return None
+
+def _is_local(headers: dict[bytes, str]) -> bool:
+    host = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
+    return host.strip("[]") in _LOOPBACK_NAMES and b"origin" not in headers

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
     from prominence.local.api.presigned import PresignedFiles
     from prominence.local.jobs import Jobs
+    from prominence.local.objects import Objects
 
 _OUTPUT_TYPE: Final = "text/html; charset=utf-8"
 _MOST_NODES: Final = 1_000_000
 
 
 class JobRoutes:
-    def __init__(self, jobs: Jobs, presigned: PresignedFiles) -> None:
+    def __init__(self, jobs: Jobs, objects: Objects, presigned: PresignedFiles) -> None:
         self._jobs = jobs
+        self._objects = objects
         self._presigned = presigned
 
     def routes(self) -> list[Route]:
@@ -48,6 +50,7 @@ class JobRoutes:
     async def create(self, request: Request) -> Response:
         description = await json_body(request)
         refuse_invalid(check_job(description, reserved_label_allowed=True))
+        self._objects.refuse_missing(description)
         created = await self._jobs.create(description)
         return answer({"id": created.id}, created.revision, status=201)
 

@@ -1,0 +1,194 @@
+"""Objects that clients and jobs upload: contents on disk under their SHA-256, names in the database.
+
+::
+
+    <state directory>/objects/
+        contents/<first two digits>/<sha256>    read-only; several names may mean the same content
+        incoming/                               what is being received
+
+A name belongs to the user (``data.bin``) or to a group (``group/data.bin``). What a job uploads for
+itself has a key of its own kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from prominence.local.errors import Refusal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from prominence.local.store import Store
+
+LARGEST_OBJECT: Final = 64 * 1024**3
+_LONGEST_NAME: Final = 1024  # bytes; what object stores allow for a key
+_PIECE_BYTES: Final = 1024 * 1024
+_IMAGE_FILES: Final = (".sif", ".simg", ".tar", ".tgz", ".tar.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """``modified`` is in seconds of the Unix epoch."""
+
+    key: str
+    path: Path
+    size: int
+    digest: str
+    modified: int
+
+
+class Objects:
+    """The objects of the service's one user."""
+
+    def __init__(self, store: Store, root: Path, user: str) -> None:
+        self._store = store
+        self._contents = root / "contents"
+        self._incoming = root / "incoming"
+        self.user = user
+
+    def open(self) -> None:
+        """Make the directories; remove files that a service which was killed left without a name."""
+        for directory in (self._contents, self._incoming):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        named = {row["digest"] for row in self._store.read("select digest from objects")}
+        for left in (*self._incoming.iterdir(), *self._contents.glob("*/*")):
+            if left.name not in named:
+                left.unlink()
+
+    def key_of(self, name: str) -> str:
+        """The key of an uploaded object's name; raises Refusal for a name that none can have."""
+        parts = name.split("/")
+        if not name.isprintable() or len(name.encode()) > _LONGEST_NAME or {"", ".", ".."} & set(parts):
+            raise Refusal(400, f"an object cannot be named {name!r}")
+        return f"groups/{name}" if len(parts) > 1 else f"uploads/{self.user}/{name}"
+
+    def path_of(self, name: str) -> Path | None:
+        """The file behind an uploaded object's name, for reading only; None where there is no such object."""
+        found = self.find(self.key_of(name))
+        return None if found is None else found.path
+
+    def refuse_missing(self, description: dict[str, Any]) -> None:
+        """Raise Refusal when a job needs an artifact or an image that nobody has uploaded."""
+        for kind, name in _object_names(description):
+            if self.path_of(name) is None:
+                raise Refusal(400, f"{kind} {name} does not exist")
+
+    def find(self, key: str) -> StoredObject | None:
+        rows = self._store.read("select * from objects where key = ?", (key,))
+        return self._stored(rows[0]) if rows else None
+
+    def below(self, prefix: str) -> list[StoredObject]:
+        """Objects whose key begins with ``prefix``, in order of their keys."""
+        rows = self._store.read(
+            "select * from objects where key >= ? and substr(key, 1, ?) = ? order by key",
+            (prefix, len(prefix), prefix),
+        )
+        return [self._stored(row) for row in rows]
+
+    def receive(self) -> Incoming:
+        return Incoming(self._incoming)
+
+    async def keep(self, key: str, incoming: Incoming) -> StoredObject:
+        """Give what was received a key; whatever had that key before is replaced."""
+        digest = await incoming.finish()
+        before = self.find(key)
+        path = self._path(digest)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        incoming.path.replace(path)  # from here to the commit no other request comes between
+        self._store.write(
+            "insert or replace into objects (key, digest, size, modified) values (?, ?, ?, ?)",
+            (key, digest, incoming.size, int(time.time())),
+            survive_power_loss=True,
+        )
+        await self._store.committed()
+        if before is not None:
+            self._remove_unused(before.digest)
+        return StoredObject(key, path, incoming.size, digest, int(time.time()))
+
+    async def delete(self, key: str) -> None:
+        """Forget a key; it is not an error when there is none."""
+        found = self.find(key)
+        if found is None:
+            return
+        self._store.write("delete from objects where key = ?", (key,), survive_power_loss=True)
+        await self._store.committed()
+        self._remove_unused(found.digest)
+
+    def _remove_unused(self, digest: str) -> None:
+        if not self._store.read("select 1 from objects where digest = ? limit 1", (digest,)):
+            self._path(digest).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        return self._contents / digest[:2] / digest
+
+    def _stored(self, row: sqlite3.Row) -> StoredObject:
+        return StoredObject(
+            row["key"], self._path(row["digest"]), row["size"], row["digest"], row["modified"]
+        )
+
+
+def _object_names(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a job's description calls by an uploaded object's name, each with its kind."""
+    for artifact in description.get("artifacts") or ():
+        if not artifact["url"].startswith("http"):
+            yield "Artifact", artifact["url"]
+    for task in description["tasks"]:
+        image = task["image"]
+        if image.endswith(_IMAGE_FILES) and not image.startswith("/") and "://" not in image:
+            yield "Image", image
+
+
+class Incoming:
+    """A file that is being received; without :meth:`Objects.keep` nothing is left of it."""
+
+    def __init__(self, directory: Path) -> None:
+        descriptor, name = tempfile.mkstemp(dir=directory)
+        self.path = Path(name)
+        self.size = 0
+        self._file = os.fdopen(descriptor, "wb")
+        self._hash = hashlib.sha256()
+        self._gathered = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    async def write(self, piece: bytes) -> None:
+        """Add a piece; raises Refusal when the object becomes too large."""
+        self.size += len(piece)
+        if self.size > LARGEST_OBJECT:
+            raise Refusal(413, f"an object has at most {LARGEST_OBJECT} bytes")
+        self._gathered += piece
+        if len(self._gathered) >= _PIECE_BYTES:
+            await self._flush()
+
+    async def finish(self) -> str:
+        """The SHA-256 of the whole, once it is on disk."""
+        await self._flush()
+        await asyncio.to_thread(self._sync)
+        return self._hash.hexdigest()
+
+    async def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        await asyncio.to_thread(self._append, gathered)
+
+    def _append(self, piece: bytearray) -> None:
+        self._file.write(piece)
+        self._hash.update(piece)
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fchmod(self._file.fileno(), 0o400)
+        os.fsync(self._file.fileno())
