@@ -12,7 +12,6 @@ from prominence.exceptions import NotFound, ServiceError
 from prominence.life import Life
 from prominence.live import execute, follow_output, take_snapshot, was_done
 from prominence.snapshot import JobSnapshot
-from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from prominence.client.submission import Submitted
     from prominence.exceptions import ProminenceError
     from prominence.session import Session
-    from prominence.watch import Watch
+    from prominence.watch import Watch, Watcher
 
 
 class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descriptions have no hash
@@ -61,21 +60,6 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         """True when the job has completed and all its tasks ended with exit code 0."""
         return self._id is not None and self._detailed().succeeded
 
-    def wait(self, timeout: float = 0) -> str:
-        """Wait until the job has ended; its last status.
-
-        ``timeout`` is in seconds, 0 waits for ever. Raises WaitTimeout when it has passed, NotFound when
-        the service does not know the job, ServiceUnavailable after an hour without any answer.
-        """
-        job_id = self._known_id()
-        if self._snapshot is None and self._revision is None:
-            self._refresh()  # attached: it may have ended long ago
-        if self._snapshot is not None and self._snapshot.has_certainly_ended:
-            return self._snapshot.status
-        watcher = self._session.watcher
-        self._snapshot = wait_for_end(watcher, "job", job_id, self._revision, timeout)
-        return self._snapshot.status
-
     def follow(
         self,
         on_change: Callable[[JobSnapshot], None],
@@ -93,7 +77,8 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
 
         has_ended = self._snapshot is not None and self._snapshot.has_ended  # then no change will tell
         revision = None if has_ended else self._revision
-        return self._session.watcher.watch(self._known_id(), changed, on_failure, revision)
+        is_known = self._is_known or self._snapshot is not None
+        return self._watcher.watch(self._known_id(), changed, on_failure, revision, is_known=is_known)
 
     def delete(self) -> bool:
         """End the job; False when it had ended before, or the service does not know it."""
@@ -108,7 +93,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
 
         It is never sent twice: ServiceUnavailable means that it may or may not have arrived.
         """
-        return Job(id=self._session.client.clone_job(self._known_id()), session=self._given_session)
+        twin = Job(id=self._session.client.clone_job(self._known_id()), session=self._given_session)
+        twin._is_known = True
+        return twin
 
     def execute(self, command: str | Sequence[str]) -> str:
         """What a command prints that is run beside the running job, in its scratch directory.
@@ -199,6 +186,10 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         if save_as is not None:
             Path(save_as).write_bytes(content)
         return content
+
+    @property
+    def _watcher(self) -> Watcher[JobSnapshot]:
+        return self._session.watcher
 
     def _submit(self) -> Submitted:
         return self._session.client.create_job(self.to_dict(), tag=self._tag, was_sent=self._was_sent)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.exceptions import ProminenceError, SubmissionUncertain
 from prominence.session import Session
 from prominence.snapshot import Snapshot
+from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
     from prominence.client.submission import Submitted
     from prominence.description import Violation
+    from prominence.watch import Watcher
 
 S = TypeVar("S", bound=Snapshot)
 
@@ -32,8 +33,9 @@ class Life(Generic[S]):
     def __init__(self, id: int | None, session: Session | None) -> None:  # noqa: A002
         self._id = id
         self._given_session = session
-        self._tag = secrets.token_hex(16)
+        self._tag: str | None = None
         self._was_sent = False
+        self._is_known = False  # the service has told its id
         self._creating = threading.Lock()
         self._snapshot: S | None = None
         self._revision: int | None = None
@@ -78,17 +80,38 @@ class Life(Generic[S]):
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
             self.validate()
+            self._tag = self._tag or self._session.client.new_tag()
             try:
                 self._id, self._revision = self._submit()
             except SubmissionUncertain:
                 self._was_sent = True
                 raise
+            self._is_known = True
             return self._id
 
     def done(self) -> bool:
         """True when it has ended, in whatever way; asks the service."""
         self._known_id()
         return self._current().has_certainly_ended
+
+    def wait(self, timeout: float = 0) -> str:
+        """Wait until it has ended; its last status, which ``status`` then tells without asking.
+
+        ``completed`` does not mean success: see ``succeeded`` and ``status_reason``. ``timeout`` is in
+        seconds, 0 waits for ever. Raises WaitTimeout when it has passed, NotFound when the service does not
+        know it, ServiceUnavailable when no usable answer came for the session's ``outage_tolerance``.
+        """
+        known = self._snapshot
+        if known is None or not known.has_certainly_ended:
+            is_known = self._is_known or known is not None
+            known = self._snapshot = wait_for_end(
+                self._watcher, self._what, self._known_id(), self._revision, timeout, is_known=is_known
+            )
+        return known.status
+
+    @property
+    def _watcher(self) -> Watcher[S]:
+        raise NotImplementedError
 
     def _submit(self) -> Submitted:
         raise NotImplementedError

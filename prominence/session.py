@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from prominence.client import ProminenceClient
-from prominence.exceptions import ProminenceError
+from prominence.exceptions import InvalidDescription, ProminenceError
+from prominence.sources import JobSource, WorkflowSource
 from prominence.threads import WorkThreads
-from prominence.watch import JobSource, Watcher, WorkflowSource
+from prominence.watch import OUTAGE_TOLERANCE_S, Watcher
 
 if TYPE_CHECKING:
     from random import Random
@@ -37,7 +38,8 @@ class _Parts(NamedTuple):
 class Session:
     """One service, one pool of connections, one watcher thread, and up to 16 threads that send.
 
-    Nothing is contacted before it is needed. A context manager; closing it affects no job.
+    Nothing is contacted before it is needed. A context manager; closing it affects no job. A wait bears with
+    ``outage_tolerance`` seconds without any usable answer before it raises ServiceUnavailable.
     """
 
     def __init__(
@@ -47,8 +49,12 @@ class Session:
         client: ProminenceClient | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        outage_tolerance: float = OUTAGE_TOLERANCE_S,
     ) -> None:
+        if not outage_tolerance >= 0:
+            raise InvalidDescription("outage_tolerance", outage_tolerance, "seconds, 0 or more")
         self._settings = settings
+        self.outage_tolerance = outage_tolerance
         self._given_client = client
         self._clock = clock
         self._random = random
@@ -106,8 +112,8 @@ class Session:
                     settings=self._settings, clock=self._clock, random=self._random
                 )
                 sender = WorkThreads("prominence-sender", SENDERS)
-                jobs = Watcher(JobSource(client), client.clock, self._random)
-                workflows = Watcher(WorkflowSource(client), client.clock, self._random)
+                jobs = Watcher(JobSource(client), client.clock, self._random, self.outage_tolerance)
+                workflows = Watcher(WorkflowSource(client), client.clock, self._random, self.outage_tolerance)
                 self._made = _Parts(client, jobs, workflows, sender)
             return self._made
 

@@ -5,43 +5,63 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from prominence.exceptions import WaitTimeout
+from prominence.exceptions import InvalidDescription, WaitTimeout
 from prominence.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from prominence.clock import Clock
     from prominence.exceptions import ProminenceError
     from prominence.watch import Watcher
 
 S = TypeVar("S", bound=Snapshot)
 
 
-def wait_for_end(watcher: Watcher[S], what: str, one: int, revision: int | None, timeout_s: float) -> S:
+def wait_for_end(
+    watcher: Watcher[S], what: str, one: int, revision: int | None, timeout_s: float, *, is_known: bool
+) -> S:
     """The last state of a job or workflow; ``timeout_s`` 0 waits for ever.
 
     Raises WaitTimeout when the time has passed, or what the watcher could not go on with.
     """
-    end: _End[S] = _End()
-    watch = watcher.watch(one, end.take, end.fail, revision)
-    if not end.came.wait(timeout_s or None):
+    if not timeout_s >= 0:
+        raise InvalidDescription("timeout", timeout_s, "seconds, 0 to wait for ever")
+    end: _End[S] = _End(watcher.clock)
+    watch = watcher.watch(one, end.take, end.fail, revision, is_known=is_known)
+    try:
+        return end.wait(f"{what} {one} has not ended after {timeout_s:g} s; it goes on", timeout_s)
+    finally:
         watcher.unwatch(watch)
-        raise WaitTimeout(f"{what} {one} has not ended after {timeout_s:g} s; it goes on")
-    if end.error is not None:
-        raise end.error
-    assert end.snapshot is not None  # noqa: S101 - it came without an error
-    return end.snapshot
 
 
 class _End(Generic[S]):
-    def __init__(self) -> None:
-        self.came = threading.Event()
-        self.snapshot: S | None = None
-        self.error: ProminenceError | None = None
+    """Is told how something ended, in one thread, and tells another."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._came = threading.Condition()
+        self._snapshot: S | None = None
+        self._error: ProminenceError | None = None
 
     def take(self, snapshot: S) -> None:
         if snapshot.has_ended:
-            self.snapshot = snapshot
-            self.came.set()
+            with self._came:
+                self._snapshot = snapshot
+                self._came.notify_all()
 
     def fail(self, error: ProminenceError) -> None:
-        self.error = error
-        self.came.set()
+        with self._came:
+            self._error = error
+            self._came.notify_all()
+
+    def wait(self, not_yet: str, timeout_s: float) -> S:
+        """The end; raises WaitTimeout with the text ``not_yet`` when the time has passed first."""
+        deadline = self._clock.monotonic() + timeout_s
+        with self._came:
+            while self._snapshot is None:
+                if self._error is not None:
+                    raise self._error
+                left = deadline - self._clock.monotonic()
+                if timeout_s and left <= 0:
+                    raise WaitTimeout(not_yet)
+                self._clock.wait(self._came, left if timeout_s else None)
+            return self._snapshot

@@ -21,30 +21,29 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from prominence.client import Listing
 from prominence.exceptions import AuthenticationError, NotFound, ProminenceError, ServiceUnavailable
-from prominence.snapshot import JobSnapshot, Snapshot, WorkflowSnapshot
+from prominence.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prominence.client import ProminenceClient
+    from prominence.client import Listing
     from prominence.clock import Clock
+    from prominence.sources import Source
 
 log = logging.getLogger(__name__)
 
-WAIT_FEATURE: Final = "wait"
 OUTAGE_TOLERANCE_S: Final = 3600.0
-_IDS_PER_REQUEST: Final = 100  # longer URLs are answered wrongly by real services
-_ID_CHARACTERS: Final = 1300  # with the base URL, under the 1,500 that they take
+_ALONE_PER_ANSWER: Final = 16  # of many that are missing, the others wait for their turn
 _LONG_POLL_S: Final = 20.0
 _SHORTEST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 15.0
 _PAUSE_PER_ROUND: Final = 10.0
 _PAUSE_PER_AGE: Final = 0.02
 _MISSING_TOLERANCE_S: Final = 120.0
+_UNKNOWN_TOLERANCE_S: Final = 2.0  # of what is not known to exist
 _HELD_S: Final = 120.0
 _REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
@@ -55,81 +54,6 @@ _IDLE_S: Final = 0.5
 
 
 S = TypeVar("S", bound=Snapshot)
-
-
-S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
-
-
-class Source(Protocol[S_co]):
-    """Where the states of things of one kind come from."""
-
-    what: str
-
-    def snapshot(self, entry: dict[str, Any]) -> S_co: ...
-
-    @property
-    def has_feed(self) -> bool:
-        """True when :meth:`changes` can be used."""
-
-    def list(self, ids: Sequence[int]) -> Listing:
-        """Many at once."""
-
-    @property
-    def has_detail(self) -> bool:
-        """True when :meth:`detail` says more of those that ended than :meth:`list`."""
-
-    def detail(self, ids: Sequence[int]) -> Listing: ...
-
-    def alone(self, one: int) -> Listing: ...
-
-    def changes(self, since: int, wait: float) -> Listing: ...
-
-
-class JobSource:
-    what = "job"
-    has_detail = True
-
-    def __init__(self, client: ProminenceClient) -> None:
-        self._client = client
-        self.alone = client.describe_job
-        self.changes = client.list_changed_jobs
-
-    def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
-        return JobSnapshot(entry)
-
-    @property
-    def has_feed(self) -> bool:
-        return WAIT_FEATURE in self._client.features
-
-    def list(self, ids: Sequence[int]) -> Listing:
-        return self._client.list_jobs(ids=ids)
-
-    def detail(self, ids: Sequence[int]) -> Listing:
-        return self._client.list_jobs(ids=ids, detail=True)
-
-
-class WorkflowSource:
-    what = "workflow"
-    has_detail = False
-    has_feed = False
-
-    def __init__(self, client: ProminenceClient) -> None:
-        self._client = client
-
-    def snapshot(self, entry: dict[str, Any]) -> WorkflowSnapshot:
-        return WorkflowSnapshot(entry)
-
-    def list(self, ids: Sequence[int]) -> Listing:
-        return Listing(self._client.list_workflows(ids=ids), None)
-
-    def detail(self, ids: Sequence[int]) -> Listing:
-        return self.list(ids)
-
-    def alone(self, one: int) -> Listing:
-        return Listing(self._client.describe_workflow(one), None)
-
-    def changes(self, since: int, wait: float) -> Listing:
-        raise TypeError(f"there is no feed of workflows (asked for {since}, {wait})")
 
 
 class Watch(Generic[S]):
@@ -152,10 +76,26 @@ class _Watched(Generic[S]):
 
     id: int
     since: float
+    is_known: bool
     watches: list[Watch[S]] = field(default_factory=list)
     latest: S | None = None
+    asked_alone: float = 0.0
     missing_since: float | None = None
     held_since: float | None = None
+
+    def is_lost(self, now: float) -> bool:
+        """True when it has been missing for too long."""
+        self.missing_since = now if self.missing_since is None else self.missing_since
+        is_known = self.is_known or self.latest is not None
+        return now - self.missing_since >= (_MISSING_TOLERANCE_S if is_known else _UNKNOWN_TOLERANCE_S)
+
+    def is_held(self, snapshot: S, now: float) -> bool:
+        """True while a state is to be looked at again before it counts as the end."""
+        if not snapshot.may_come_back:
+            self.held_since = None
+            return False
+        self.held_since = now if self.held_since is None else self.held_since
+        return now - self.held_since < _HELD_S
 
 
 class Watcher(Generic[S]):
@@ -164,9 +104,16 @@ class Watcher(Generic[S]):
     Its thread lives only while there are some.
     """
 
-    def __init__(self, source: Source[S], clock: Clock, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        source: Source[S],
+        clock: Clock,
+        random: Random | None = None,
+        outage_tolerance_s: float = OUTAGE_TOLERANCE_S,
+    ) -> None:
+        self.clock = clock
         self._source = source
-        self._clock = clock
+        self._outage_tolerance_s = outage_tolerance_s
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -186,17 +133,22 @@ class Watcher(Generic[S]):
         on_change: Callable[[S], None],
         on_failure: Callable[[ProminenceError], None],
         revision: int | None = None,
+        *,
+        is_known: bool = True,
     ) -> Watch[S]:
         """Call ``on_change`` with each new state of a job, the last time when it has ended.
 
         ``on_failure`` is called instead when nothing more can be learned. Both are called in the watcher's
-        thread. ``revision`` comes from the answer that the caller knows the job by, if it had one.
+        thread. ``revision`` comes from the answer that the caller knows the job by, if it had one. Say
+        ``is_known=False`` of an id that the service has not told: it is given up soon when it is missing.
         """
         watch = Watch(job_id, on_change, on_failure)
         with self._condition:
             if self._closed:
                 raise ProminenceError("the session is closed: nothing is followed any more")
-            watched = self._jobs.setdefault(job_id, _Watched(job_id, self._clock.monotonic()))
+            self._start_thread()
+            watched = self._jobs.setdefault(job_id, _Watched(job_id, self.clock.monotonic(), is_known))
+            watched.is_known = watched.is_known or is_known
             watched.watches.append(watch)
             recent = self._recent.get(job_id)
             if recent is not None and recent.may_come_back:
@@ -208,9 +160,6 @@ class Watcher(Generic[S]):
             if must_ask:
                 self._unseen.add(job_id)
             asks_itself = must_ask and self._cursor is not None  # the thread may be in a long poll
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="prominence-watcher", daemon=True)
-                self._thread.start()
             self._condition.notify_all()
         if known is not None:
             self._tell([(watch, known)])
@@ -241,6 +190,12 @@ class Watcher(Generic[S]):
             thread.join(_CLOSE_S)  # in a long poll it ends a little later
         self._tell_failure(left, ProminenceError("the session was closed; the jobs are not affected"))
 
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="prominence-watcher", daemon=True)
+            thread.start()  # it may fail: then nothing is watched
+            self._thread = thread
+
     def _feed_covers(self, revision: int | None, job_id: int) -> bool:
         """True when the feed brings, or has brought, all that happened after ``revision``."""
         if revision is None:
@@ -257,15 +212,15 @@ class Watcher(Generic[S]):
     def _run(self) -> None:
         try:
             while self._wait_for_work():
-                started = self._clock.monotonic()
+                started = self.clock.monotonic()
                 try:
                     self._round()
                 except ProminenceError as error:
                     self._outage(error)
                 else:
                     self._outage_since = None
-                    self._last_answer = self._clock.monotonic()
-                self._pause(self._clock.monotonic() - started)
+                    self._last_answer = self.clock.monotonic()
+                self._pause(self.clock.monotonic() - started)
         except BaseException as error:  # whoever waits must hear of it
             with self._condition:
                 self._thread = None
@@ -276,7 +231,7 @@ class Watcher(Generic[S]):
         """True when there are jobs to follow; False when the thread is to end."""
         with self._condition:
             if not self._jobs and not self._closed:
-                self._clock.wait(self._condition, _IDLE_S)
+                self.clock.wait(self._condition, _IDLE_S)
             if self._jobs and not self._closed:
                 return True
             self._thread = None
@@ -297,10 +252,11 @@ class Watcher(Generic[S]):
         self._follow_changes()
 
     def _follow_changes(self) -> None:
-        """One long poll for the changes of all jobs, whoever they belong to."""
+        """One poll, long if nothing else is to be done, for the changes of all jobs."""
         since = self._cursor
         assert since is not None  # noqa: S101 - only called with one
-        listing = self._source.changes(since, _LONG_POLL_S)
+        wait_s = 0.0 if self._unseen else _LONG_POLL_S  # some are to be asked for again soon
+        listing = self._source.changes(since, wait_s)
         if listing.revision is None or listing.revision < since:
             with self._condition:  # another service, or one that lost its memory: start afresh
                 self._start_feed(None)
@@ -313,7 +269,7 @@ class Watcher(Generic[S]):
         """Bulk requests for these jobs, then one with detail for those that have just ended."""
         ended: list[int] = []
         first_revision: int | None = None
-        for part in _parts(ids):
+        for part in self._source.parts(ids):
             listing = self._source.list(part)
             if first_revision is None:
                 first_revision = listing.revision
@@ -322,7 +278,7 @@ class Watcher(Generic[S]):
             self._take([each for each in found if each.id not in ask_again])
             ended += ask_again
             self._missing(set(part) - {each.id for each in found})
-        for part in _parts(ended):
+        for part in self._source.parts(ended):
             detailed = self._asked_for(self._source.detail(part), part)
             self._take(detailed)
             with self._condition:
@@ -336,25 +292,22 @@ class Watcher(Generic[S]):
         wanted = set(ids)
         return [self._source.snapshot(entry) for entry in listing.jobs if entry.get("id") in wanted]
 
-    def _missing(self, ids: Iterable[int]) -> None:
+    def _missing(self, ids: set[int]) -> None:
         """Ask alone for jobs that a bulk answer left out; give up on those that stay away."""
-        for job_id in ids:
-            found = self._asked_for(self._source.alone(job_id), [job_id])
+        with self._condition:
+            missing = [self._jobs[each] for each in ids if each in self._jobs]
+            self._unseen.update(each.id for each in missing)
+        missing.sort(key=lambda each: each.asked_alone)
+        for watched in missing[:_ALONE_PER_ANSWER]:
+            watched.asked_alone = self.clock.monotonic()
+            found = self._asked_for(self._source.alone(watched.id), [watched.id])
             if found:
+                with self._condition:
+                    self._unseen.discard(watched.id)
                 self._take(found)
-                continue
-            with self._condition:
-                watched = self._jobs.get(job_id)
-                if watched is None:
-                    continue
-                now = self._clock.monotonic()
-                watched.missing_since = watched.missing_since or now
-                is_lost = now - watched.missing_since >= _MISSING_TOLERANCE_S
-                self._unseen.add(job_id)
-            if is_lost:
-                self._fail(
-                    job_id, NotFound(f"the service does not know {self._source.what} {job_id} (any more)")
-                )
+            elif watched.is_lost(self.clock.monotonic()):
+                text = f"the service does not know {self._source.what} {watched.id} (any more)"
+                self._fail(watched.id, NotFound(text))
 
     def _take(self, snapshots: Iterable[S]) -> None:
         """Note new states and tell whoever waits for them."""
@@ -366,10 +319,10 @@ class Watcher(Generic[S]):
                     self._remember(snapshot)
                     continue
                 watched.missing_since = None
-                if snapshot == watched.latest:
-                    continue
-                if self._is_held(watched, snapshot):
+                if watched.is_held(snapshot, self.clock.monotonic()):
                     self._unseen.add(snapshot.id)
+                    continue
+                if snapshot == watched.latest:
                     continue
                 watched.latest = snapshot
                 self._remember(snapshot)
@@ -377,15 +330,6 @@ class Watcher(Generic[S]):
                 if snapshot.has_ended:
                     del self._jobs[snapshot.id]
         self._tell(news)
-
-    def _is_held(self, watched: _Watched[S], snapshot: S) -> bool:
-        """Look again for a while at a job that may come back."""
-        if not snapshot.may_come_back:
-            watched.held_since = None
-            return False
-        now = self._clock.monotonic()
-        watched.held_since = watched.held_since or now
-        return now - watched.held_since < _HELD_S
 
     def _remember(self, snapshot: S) -> None:
         """For whoever begins to watch it now: its submission's answer can arrive after this one."""
@@ -400,19 +344,19 @@ class Watcher(Generic[S]):
 
     def _outage(self, error: ProminenceError) -> None:
         """Bear with a service that does not answer, for a long time but not for ever."""
-        now = self._clock.monotonic()
-        self._outage_since = self._outage_since or now
+        now = self.clock.monotonic()
+        self._outage_since = now if self._outage_since is None else self._outage_since
         was_refused = isinstance(error, AuthenticationError)
         if was_refused:
             self._fail_newcomers(error)
-        if now - self._outage_since >= OUTAGE_TOLERANCE_S:
-            kind = AuthenticationError if was_refused else ServiceUnavailable
-            self._fail_all(
-                kind(
-                    f"no usable answer for {OUTAGE_TOLERANCE_S / 60:.0f} minutes ({error}); the jobs may "
-                    "still run: attach to them later with Job(id=...)"
-                )
+        if now - self._outage_since >= self._outage_tolerance_s:
+            what = self._source.what
+            end = (AuthenticationError if was_refused else ServiceUnavailable)(
+                f"no usable answer for {(now - self._outage_since) / 60:.0f} minutes ({error}); the {what}s "
+                f"may still run: attach to them later with {what.capitalize()}(id=...)"
             )
+            end.__cause__ = error
+            self._fail_all(end)
         elif self._jobs:
             hint = "; log in again and the wait goes on: prominence login" if was_refused else ""
             log.warning("cannot follow jobs at the moment: %s%s", error, hint)
@@ -436,20 +380,20 @@ class Watcher(Generic[S]):
         with self._condition:
             if self._outage_since is None and self._cursor is not None and not self._unseen:
                 if len(self._jobs) >= _MANY:
-                    self._clock.wait(self._condition, _GATHER_S)
+                    self.clock.wait(self._condition, _GATHER_S)
                 return
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
             age = min((now - job.since for job in self._jobs.values()), default=0.0)
             pause = max(_SHORTEST_PAUSE_S, _PAUSE_PER_ROUND * round_s, _PAUSE_PER_AGE * age)
-            pause = min(_LONGEST_PAUSE_S, pause) * self._random.uniform(0.9, 1.1)
+            pause = min(_LONGEST_PAUSE_S, pause) * self._random.uniform(0.9, 1.0)
             end = now + pause
             count = len(self._jobs)
-            while not self._closed and (left := end - self._clock.monotonic()) > 0:
-                self._clock.wait(self._condition, left)
+            while not self._closed and (left := end - self.clock.monotonic()) > 0:
+                self.clock.wait(self._condition, left)
                 if len(self._jobs) > count:  # a younger job: look at all of them soon
                     count = len(self._jobs)
                     end = min(
-                        end, self._clock.monotonic() + max(_SHORTEST_PAUSE_S, _PAUSE_PER_ROUND * round_s)
+                        end, self.clock.monotonic() + max(_SHORTEST_PAUSE_S, _PAUSE_PER_ROUND * round_s)
                     )
 
     def _fail(self, job_id: int, error: ProminenceError) -> None:
@@ -458,7 +402,9 @@ class Watcher(Generic[S]):
         self._tell_failure(watched.watches if watched else (), error)
 
     def _fail_all(self, error: ProminenceError) -> None:
-        for job_id in list(self._jobs):
+        with self._condition:
+            ids = list(self._jobs)
+        for job_id in ids:
             self._fail(job_id, error)
 
     def _tell_failure(self, watches: Iterable[Watch[S]], error: ProminenceError) -> None:
@@ -474,18 +420,3 @@ class Watcher(Generic[S]):
                 watch.on_change(snapshot)
             except Exception:  # one bad listener must not end the others' wait
                 log.exception("job %d: a listener failed", watch.job_id)
-
-
-def _parts(ids: Sequence[int]) -> Iterable[list[int]]:
-    """Ids in groups that fit one request each."""
-    part: list[int] = []
-    length = 0
-    for each in ids:
-        size = len(str(each)) + 3  # the comma is sent as %2C
-        if len(part) == _IDS_PER_REQUEST or length + size > _ID_CHARACTERS:
-            yield part
-            part, length = [], 0
-        part.append(each)
-        length += size
-    if part:
-        yield part

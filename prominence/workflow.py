@@ -10,11 +10,11 @@ from prominence.job import Job
 from prominence.life import Life
 from prominence.live import was_done
 from prominence.snapshot import WorkflowSnapshot
-from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
     from prominence.client.submission import Submitted
     from prominence.session import Session
+    from prominence.watch import Watcher
 
 
 class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[misc]  # as for jobs
@@ -40,18 +40,6 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
         """True when the workflow has completed and all its jobs are done."""
         return self._id is not None and self._current().succeeded
 
-    def wait(self, timeout: float = 0) -> str:
-        """Wait until the workflow has ended; its last status.
-
-        ``timeout`` is in seconds, 0 waits for ever. ``completed`` is only believed when all jobs are done, or
-        two minutes after it was first seen. Raises as :meth:`Job.wait`.
-        """
-        if self._snapshot is not None and self._snapshot.has_certainly_ended:
-            return self._snapshot.status
-        watcher = self._session.workflow_watcher
-        self._snapshot = wait_for_end(watcher, "workflow", self._known_id(), None, timeout)
-        return self._snapshot.status
-
     def delete(self) -> bool:
         """End the workflow and its jobs; False when it had ended before, or is not known."""
         return self._session.client.delete_workflow(self._known_id())
@@ -71,6 +59,10 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
         """The workflow's jobs as the service has them, those of its factories among them."""
         found = self._session.client.list_workflow_jobs(self._known_id()).jobs
         return [Job.attached(entry, self._given_session) for entry in found]
+
+    @property
+    def _watcher(self) -> Watcher[WorkflowSnapshot]:
+        return self._session.workflow_watcher
 
     def _submit(self) -> Submitted:
         return self._session.client.create_workflow(self.to_dict(), tag=self._tag, was_sent=self._was_sent)

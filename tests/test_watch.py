@@ -20,7 +20,8 @@ from prominence.exceptions import (
     ServiceUnavailable,
     WaitTimeout,
 )
-from prominence.watch import JobSource, Watch, Watcher
+from prominence.sources import JobSource
+from prominence.watch import Watch, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +49,7 @@ class ScriptedService:
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
+        self.url = "https://a-host-of-some-length.example.org/prominence/v1"
         self.features: frozenset[str] = frozenset()
         self.revision: int | None = None
         self.requests: list[tuple[str, Any]] = []

@@ -52,6 +52,13 @@ class Answer:
     def json(self) -> Any:
         return json.loads(self.body)
 
+    def entries(self) -> list[dict[str, Any]]:
+        """What a listing holds; raises ServiceUnavailable where the answer is none."""
+        found = self.json()
+        if isinstance(found, list) and all(isinstance(entry, dict) for entry in found):
+            return found
+        raise _error(ServiceUnavailable, self, "the answer is not a listing")
+
     @property
     def features(self) -> frozenset[str]:
         return frozenset(self.headers.get("Prominence-Features", "").replace(",", " ").split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,10 +13,15 @@ from prominence.clock import MACHINE_CLOCK
 from prominence.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from prominence.client.transport import Transport
     from prominence.clock import Clock
+
+
+def _random_tag() -> str:
+    return secrets.token_hex(16)
 
 
 class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
@@ -23,7 +29,8 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
 
     Without arguments the settings come from the environment; without any, the service on this machine is
     used, and started at the first call. Every method raises ServiceError where the service says no,
-    ServiceUnavailable where no usable answer comes within 60 seconds.
+    ServiceUnavailable where no usable answer comes within 60 seconds. ``new_tag`` makes the text that names
+    a submission, 1 to 512 hexadecimal digits that no other submission has; by default it is random.
     """
 
     def __init__(
@@ -34,12 +41,14 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         settings: Settings | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        new_tag: Callable[[], str] = _random_tag,
     ) -> None:
         from prominence.client.service import service_for
         from prominence.client.transport import Transport
 
         self.settings = settings or Settings.from_environment(url, token)
         self.clock = clock or MACHINE_CLOCK
+        self.new_tag = new_tag
         self._transport: Transport = Transport(
             service_for(self.settings, self.clock), self.settings.ssl_verify, self.clock, random
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prominence.client.answers import Answer
     from prominence.client.transport import Transport
@@ -15,6 +15,7 @@ class Calls:
     """A group of calls over one transport."""
 
     _transport: Transport
+    new_tag: Callable[[], str]
 
     def _get(self, path: str, query: Mapping[str, str] | None = None, **options: Any) -> Answer:
         return self._call("READ", "GET", path, query, **options)

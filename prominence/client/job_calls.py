@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from prominence.client.calls import Calls, ids_text, listing_query
@@ -35,7 +34,7 @@ class JobCalls(Calls):
         """
         from prominence.client.submission import submit
 
-        return submit(self._transport, "/jobs", job, tag or secrets.token_hex(16), was_sent=was_sent)
+        return submit(self._transport, "/jobs", job, tag or self.new_tag(), was_sent=was_sent)
 
     def list_jobs(
         self,
@@ -132,4 +131,4 @@ class JobCalls(Calls):
 
 
 def _listing(answer: Answer) -> Listing:
-    return Listing(answer.json(), answer.revision)
+    return Listing(answer.entries(), answer.revision)

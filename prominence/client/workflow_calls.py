@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any, Literal
 
 from prominence.client.calls import Calls, ids_text, listing_query
@@ -22,7 +21,7 @@ class WorkflowCalls(Calls):
         """Submit a workflow in the API's JSON; its id. See :meth:`create_job`."""
         from prominence.client.submission import submit
 
-        tag = tag or secrets.token_hex(16)
+        tag = tag or self.new_tag()
         return submit(self._transport, "/workflows", workflow, tag, was_sent=was_sent)
 
     def list_workflows(
@@ -48,13 +47,11 @@ class WorkflowCalls(Calls):
             status=status,
             detail=detail,
         )
-        found: list[dict[str, Any]] = self._get("/workflows", query).json()
-        return found
+        return self._get("/workflows", query).entries()
 
     def describe_workflow(self, workflow_id: int) -> list[dict[str, Any]]:
         """A list of one; empty for an unknown id, and for a moment after the workflow was made."""
-        found: list[dict[str, Any]] = self._get(f"/workflows/{int(workflow_id)}").json()
-        return found
+        return self._get(f"/workflows/{int(workflow_id)}").entries()
 
     def delete_workflow(self, workflow_id: int) -> bool:
         """End a workflow and its jobs; False when there was nothing to end."""

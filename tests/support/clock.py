@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from threading import Condition
 
 EPOCH = 1_800_000_000
+_LOOK_S = 0.01
+_STILL_S = 0.5
 
 
 class VirtualClock(Clock):
-    """Time passes only by sleeping, by waiting and by :meth:`advance`; safe to use from several threads."""
+    """Time passes only by sleeping, by waiting and by :meth:`advance`; safe to use from several threads.
+
+    The thread that made the clock does not hurry those that work for it: when it waits, time passes as they
+    let it pass, and by itself only when they all stand still.
+    """
 
     def __init__(self) -> None:
+        self._maker = threading.current_thread()
         self._lock = threading.Lock()
         self.elapsed = 0.0
         self.sleeps: list[float] = []
@@ -44,7 +51,21 @@ class VirtualClock(Clock):
     def wait(self, condition: Condition, timeout: float | None) -> bool:
         if timeout is None:
             return condition.wait()
+        if threading.current_thread() is self._maker:
+            return self._wait_for_others(condition, timeout)
         notified = condition.wait(0)  # lets go of the lock for a moment, as a real wait does
         if not notified:
             self.advance(timeout)
         return notified
+
+    def _wait_for_others(self, condition: Condition, timeout: float) -> bool:
+        end = self.elapsed + timeout
+        before, still_s = self.elapsed, 0.0
+        while before < end:
+            if condition.wait(_LOOK_S):
+                return True
+            still_s = still_s + _LOOK_S if self.elapsed == before else 0.0
+            if still_s >= _STILL_S:
+                self.advance(end - before)
+            before = self.elapsed
+        return False

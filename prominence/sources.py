@@ -1,0 +1,117 @@
+"""Where the watcher learns of jobs and of workflows: which calls tell their states, and how many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from urllib.parse import urlencode
+
+from prominence.client import Listing
+from prominence.snapshot import JobSnapshot, Snapshot, WorkflowSnapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from prominence.client import ProminenceClient
+
+WAIT_FEATURE: Final = "wait"
+_IDS_PER_REQUEST: Final = 100
+_URL_CHARACTERS: Final = 1500  # real services answer longer ones with everybody's jobs, or not at all
+_COMMA: Final = len("%2C")
+
+S_co = TypeVar("S_co", bound=Snapshot, covariant=True)
+
+
+class Source(Protocol[S_co]):
+    """Where the states of things of one kind come from."""
+
+    what: str
+
+    def snapshot(self, entry: dict[str, Any]) -> S_co: ...
+
+    def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        """Ids in groups that fit one request each."""
+
+    @property
+    def has_feed(self) -> bool:
+        """True when :meth:`changes` can be used."""
+
+    def list(self, ids: Sequence[int]) -> Listing:
+        """Many at once."""
+
+    @property
+    def has_detail(self) -> bool:
+        """True when :meth:`detail` says more of those that ended than :meth:`list`."""
+
+    def detail(self, ids: Sequence[int]) -> Listing: ...
+
+    def alone(self, one: int) -> Listing: ...
+
+    def changes(self, since: int, wait: float) -> Listing: ...
+
+
+class JobSource:
+    what = "job"
+    has_detail = True
+
+    def __init__(self, client: ProminenceClient) -> None:
+        self._client = client
+        self.alone = client.describe_job
+        self.changes = client.list_changed_jobs
+
+    def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
+        return JobSnapshot(entry)
+
+    def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        return _parts(ids, f"{self._client.url}/jobs")
+
+    @property
+    def has_feed(self) -> bool:
+        return WAIT_FEATURE in self._client.features
+
+    def list(self, ids: Sequence[int]) -> Listing:
+        return self._client.list_jobs(ids=ids)
+
+    def detail(self, ids: Sequence[int]) -> Listing:
+        return self._client.list_jobs(ids=ids, detail=True)
+
+
+class WorkflowSource:
+    what = "workflow"
+    has_detail = False
+    has_feed = False
+
+    def __init__(self, client: ProminenceClient) -> None:
+        self._client = client
+
+    def snapshot(self, entry: dict[str, Any]) -> WorkflowSnapshot:
+        return WorkflowSnapshot(entry)
+
+    def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
+        return _parts(ids, f"{self._client.url}/workflows")
+
+    def list(self, ids: Sequence[int]) -> Listing:
+        return Listing(self._client.list_workflows(ids=ids), None)
+
+    def detail(self, ids: Sequence[int]) -> Listing:
+        return self.list(ids)
+
+    def alone(self, one: int) -> Listing:
+        return Listing(self._client.describe_workflow(one), None)
+
+    def changes(self, since: int, wait: float) -> Listing:
+        raise TypeError(f"there is no feed of workflows (asked for {since}, {wait})")
+
+
+def _parts(ids: Sequence[int], url: str) -> Iterator[list[int]]:
+    room = _URL_CHARACTERS - len(f"{url}?{urlencode({'id': '', 'detail': 'true'})}")
+    part: list[int] = []
+    length = 0
+    for each in ids:
+        size = len(str(each)) + _COMMA
+        if part and (len(part) == _IDS_PER_REQUEST or length + size > room):
+            yield part
+            part, length = [], 0
+        part.append(each)
+        length += size
+    if part:
+        yield part
