@@ -5,213 +5,28 @@ from __future__ import annotations
 import threading
 from collections import deque
 from random import Random
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 import pytest
-from support.clock import VirtualClock
+from support.scripted_service import ENDED, GONE, LIMIT_S, Listener, ScriptedService, entry
 
-from prominence import Job, Session
-from prominence.client import Listing
 from prominence.exceptions import (
     AuthenticationError,
     NotFound,
     ProminenceError,
     ServiceUnavailable,
-    WaitTimeout,
 )
-from prominence.sources import JobSource
+from prominence.sources import JobSource, WorkflowSource
 from prominence.watch import Watch, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
+
+    from support.clock import VirtualClock
 
     from prominence import ProminenceClient
     from prominence.snapshot import JobSnapshot
-
-LIMIT_S = 5.0
-GONE = None
-Entry = dict[str, Any]
-
-
-def entry(status: str, job_id: int = 7, **fields: Any) -> Entry:
-    return {"id": job_id, "status": status, **fields}
-
-
-ENDED: Entry = {"events": {"endTime": 20}}
-
-
-class ScriptedService:
-    """Stands in for the client: jobs take on the states of their script, one at each look.
-
-    ``requests`` holds what was asked for: ("bulk", ids), ("detail", ids), ("alone", id), ("feed", revision).
-    """
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self.clock = clock
-        self.url = "https://a-host-of-some-length.example.org/prominence/v1"
-        self.features: frozenset[str] = frozenset()
-        self.revision: int | None = None
-        self.requests: list[tuple[str, Any]] = []
-        self.times: list[float] = []
-        self.foreign: list[Entry] = []
-        self.during_bulk: Callable[[], None] = lambda: None
-        self._states: dict[int, deque[Entry | None]] = {}
-        self._shown: dict[int, Entry | None] = {}
-        self._alone: dict[int, deque[Entry | None]] = {}
-        self._detail: dict[int, deque[Entry | None]] = {}
-        self._failures: deque[BaseException] = deque()
-        self._failing_until = 0.0
-        self._change = threading.Condition()
-        self._feed: deque[Listing] = deque()
-        self._is_over = False
-
-    def script(self, *states: Entry | None, job_id: int = 7) -> None:
-        """What bulk answers say of a job; the last is repeated."""
-        self._states[job_id] = deque(states)
-
-    def script_alone(self, *states: Entry | None, job_id: int = 7) -> None:
-        """What answers about one job say of it, where that is not the state of the last bulk answer."""
-        self._alone[job_id] = deque(states)
-
-    def script_detail(self, *states: Entry | None, job_id: int = 7) -> None:
-        self._detail[job_id] = deque(states)
-
-    def fail(self, *errors: BaseException) -> None:
-        """Raise these at the next requests."""
-        self._failures = deque(errors)
-
-    def be_away(self, seconds: float) -> None:
-        """Give no answer for so long; each request takes a minute to find out."""
-        self._failing_until = self.clock.elapsed + seconds
-
-    def tell(self, revision: int | None, *entries: Entry) -> None:
-        """Answer a long poll."""
-        with self._change:
-            self._feed.append(Listing(list(entries), revision))
-            self._change.notify_all()
-
-    def end(self) -> None:
-        """Answer all long polls without news, so that nobody hangs in one."""
-        with self._change:
-            self._is_over = True
-            self._change.notify_all()
-
-    def wait_for_requests(self, *wanted: tuple[str, Any]) -> None:
-        with self._change:
-            found = self._change.wait_for(
-                lambda: set(map(str, wanted)) <= set(map(str, self.requests)), LIMIT_S
-            )
-        assert found, f"{wanted} not among {self.requests}"
-
-    # the client's methods
-
-    def list_jobs(self, *, ids: Iterable[int], detail: bool = False) -> Listing:
-        wanted = list(ids)
-        self._note("detail" if detail else "bulk", wanted)
-        if not detail:
-            self.during_bulk()
-        look = self._detailed if detail else self._look
-        found = [each for job_id in wanted if (each := look(job_id)) is not None]
-        return Listing([*self.foreign, *reversed(found)], self.revision)
-
-    def describe_job(self, job_id: int) -> Listing:
-        self._note("alone", job_id)
-        script = self._alone.get(job_id)
-        found = _next(script) if script else self._shown.get(job_id, self._states[job_id][0])
-        return Listing([] if found is None else [found], self.revision)
-
-    def list_changed_jobs(self, since: int, wait: float) -> Listing:
-        self._note("feed", since)
-        with self._change:
-            assert self._change.wait_for(lambda: self._feed or self._is_over, LIMIT_S * 3)
-            if self._feed:
-                return self._feed.popleft()
-        self.clock.advance(wait)
-        return Listing([], since)
-
-    def _note(self, what: str, wanted: Any) -> None:
-        with self._change:
-            self.requests.append((what, wanted))
-            self.times.append(self.clock.elapsed)
-            self._change.notify_all()
-        if self._failures:
-            raise self._failures.popleft()
-        if self.clock.elapsed < self._failing_until:
-            self.clock.advance(60)
-            raise ServiceUnavailable("nobody there")
-
-    def _look(self, job_id: int) -> Entry | None:
-        script = self._states.get(job_id)
-        self._shown[job_id] = _next(script) if script else GONE
-        return self._shown[job_id]
-
-    def _detailed(self, job_id: int) -> Entry | None:
-        script = self._detail.get(job_id)
-        if script is not None:
-            return _next(script)
-        shown = self._shown[job_id]
-        return shown and {**shown, "execution": {"tasks": [{"exitCode": 0}]}}
-
-    def of(self, what: str) -> list[Any]:
-        """What was asked for in this way."""
-        return [wanted for kind, wanted in self.requests if kind == what]
-
-
-def _next(script: deque[Entry | None]) -> Entry | None:
-    return script.popleft() if len(script) > 1 else script[0]
-
-
-class Listener:
-    """Hears of one job."""
-
-    def __init__(self) -> None:
-        self.snapshots: list[JobSnapshot] = []
-        self.error: ProminenceError | None = None
-        self.thread: threading.Thread | None = None
-        self._over = threading.Event()
-
-    def on_change(self, snapshot: JobSnapshot) -> None:
-        self.thread = threading.current_thread()
-        self.snapshots.append(snapshot)
-        if snapshot.has_ended:
-            self._over.set()
-
-    def on_failure(self, error: ProminenceError) -> None:
-        self.thread = threading.current_thread()
-        self.error = error
-        self._over.set()
-
-    def wait(self) -> Self:
-        """Return when the job has ended, or nothing more can be learned of it."""
-        assert self._over.wait(LIMIT_S), f"nothing heard of the end, but of {self.statuses}"
-        return self
-
-    @property
-    def statuses(self) -> list[str]:
-        return [snapshot.status for snapshot in self.snapshots]
-
-    @property
-    def is_done(self) -> bool:
-        return self._over.is_set()
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def service(clock: VirtualClock) -> ScriptedService:
-    return ScriptedService(clock)
-
-
-@pytest.fixture
-def following(service: ScriptedService) -> ScriptedService:
-    """A service with a feed of changes; it is at revision 5."""
-    service.features = frozenset({"wait"})
-    service.revision = 5
-    return service
 
 
 @pytest.fixture
@@ -318,6 +133,21 @@ def test_a_held_job_that_gets_its_end_time_has_ended(
     assert clock.elapsed < 60
 
 
+def test_a_second_hold_is_as_long_as_the_first(
+    service: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    def hold_again() -> None:
+        is_held = clock.elapsed < 60 or 300 < clock.elapsed < 390
+        ended = entry("completed", **ENDED)
+        service.script(entry("failed") if is_held else entry("running") if clock.elapsed < 500 else ended)
+
+    service.during_bulk = hold_again
+    service.script(entry("running"))
+    listener = Listener()
+    watcher.watch(7, listener.on_change, listener.on_failure)
+    assert listener.wait().statuses == ["running", "completed"]
+
+
 # ---- jobs that are not there
 
 
@@ -353,6 +183,41 @@ def test_a_job_that_stays_away_for_two_minutes_is_not_found(
     assert listener.statuses == []
     assert clock.elapsed >= 120
     assert not other.is_done
+
+
+def test_an_id_that_only_the_caller_has_named_is_given_up_soon(
+    service: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    service.script(GONE)
+    listener = Listener()
+    watcher.watch(7, listener.on_change, listener.on_failure, is_known=False)
+    assert isinstance(listener.wait().error, NotFound)
+    assert 2 <= clock.elapsed < 10
+
+
+def test_what_was_seen_once_is_not_given_up_soon(
+    service: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    service.script(entry("running"), GONE)
+    service.script_alone(GONE)
+    listener = Listener()
+    watcher.watch(7, listener.on_change, listener.on_failure, is_known=False)
+    assert isinstance(listener.wait().error, NotFound)
+    assert clock.elapsed >= 120
+
+
+def test_of_many_missing_jobs_some_are_asked_for_alone_at_a_time(
+    service: ScriptedService, watcher: Watcher
+) -> None:
+    for job_id in range(1, 61):
+        service.script(GONE, job_id=job_id)
+    with watcher._condition:
+        listeners = [watch(watcher, job_id) for job_id in range(1, 61)]
+    assert all(isinstance(listener.wait().error, NotFound) for listener in listeners)
+    kinds = [kind for kind, _ in service.requests]
+    rounds = "".join(kind[0] for kind in kinds).split("b")
+    assert max(map(len, rounds)) == 16
+    assert set(service.of("alone")) == set(range(1, 61))
 
 
 def test_two_short_absences_are_not_added_up(
@@ -415,6 +280,18 @@ def test_urls_are_short_whatever_the_ids(service: ScriptedService, watcher: Watc
     assert sorted(asked) == ids
 
 
+@pytest.mark.parametrize("base", [24, 500, 1300, 1449, 1600])
+def test_the_whole_url_counts(base: int, service: ScriptedService) -> None:
+    service.url = "https://" + "h" * (base - 8)
+    ids = [10**digits + number for digits in (1, 6, 11) for number in range(70)]
+    parts = list(JobSource(cast("ProminenceClient", service)).parts(ids))
+    assert [job_id for part in parts for job_id in part] == ids
+    assert max(map(len, parts)) <= 100
+    for part in parts:
+        query = urlencode({"id": ",".join(map(str, part)), "detail": "true"})
+        assert len(f"{service.url}/jobs?{query}") <= 1500 or len(part) == 1
+
+
 def test_jobs_that_have_ended_are_not_asked_for_again(service: ScriptedService, watcher: Watcher) -> None:
     service.script(entry("completed", **ENDED))
     service.script(entry("idle", 8), entry("running", 8), entry("completed", 8, **ENDED), job_id=8)
@@ -445,7 +322,7 @@ def test_pauses_grow_with_the_age_of_jobs_up_to_a_limit(
     watch(watcher).wait()
     pauses = [later - earlier for earlier, later in zip(service.times, service.times[1:], strict=False)]
     assert pauses[0] < 0.1
-    assert 13 < max(pauses) < 17
+    assert 13 < max(pauses) <= 15.001
     assert 7200 / 17 < len(service.requests) < 1200
 
 
@@ -455,7 +332,7 @@ def test_slow_answers_are_asked_for_less_often(
     service.during_bulk = lambda: clock.advance(1)
     service.script(entry("idle"), entry("running"), entry("completed", **ENDED))
     watch(watcher).wait()
-    assert service.times[1] - service.times[0] >= 1 + 9
+    assert service.times[1] - service.times[0] >= 1 + 0.9 * 10
 
 
 # ---- a service that does not answer
@@ -481,6 +358,20 @@ def test_an_outage_of_more_than_an_hour_ends_a_wait(
     assert "may still run" in str(listener.error)
     assert "Job(id=" in str(listener.error)
     assert 3600 <= clock.elapsed < 4000
+
+
+def test_patience_with_outages_can_be_chosen(service: ScriptedService, clock: VirtualClock) -> None:
+    source = WorkflowSource(cast("ProminenceClient", service))
+    watcher = Watcher(source, clock, Random(1), outage_tolerance_s=300)
+    service.be_away(100_000)
+    listener = Listener()
+    watcher.watch(7, listener.on_change, listener.on_failure)
+    error = listener.wait().error
+    watcher.close()
+    assert isinstance(error, ServiceUnavailable)
+    assert "Workflow(id=" in str(error)
+    assert str(error.__cause__) == "nobody there"
+    assert 300 <= clock.elapsed < 500
 
 
 def test_two_outages_are_not_added_up(service: ScriptedService, watcher: Watcher) -> None:
@@ -614,6 +505,21 @@ def test_jobs_can_be_watched_after_an_error_that_nobody_thought_of(
     assert thread is not None
     thread.join(LIMIT_S)
     assert watch(watcher).wait().statuses == ["completed"]
+
+
+def test_jobs_can_be_watched_after_no_thread_could_be_started(
+    service: ScriptedService, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    service.script(entry("completed", **ENDED))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            watch(watcher)
+    assert watch(watcher).wait().statuses == ["completed"]
+    assert service.of("bulk") == [[7]]
 
 
 def test_a_listener_may_watch_another_job(service: ScriptedService, watcher: Watcher) -> None:
@@ -882,55 +788,3 @@ def test_after_an_outage_followed_jobs_are_asked_for(following: ScriptedService,
     following.script(entry("completed", **ENDED))
     assert watch(watcher, revision=5).wait().statuses == ["completed"]
     assert following.requests[:2] == [("feed", 5), ("bulk", [7])]
-
-
-# ---- jobs that wait
-
-
-@pytest.fixture
-def session(service: ScriptedService, clock: VirtualClock) -> Iterator[Session]:
-    session = Session(client=cast("ProminenceClient", service), clock=clock, random=Random(1))
-    yield session
-    service.end()
-    session.watcher.close()
-
-
-def test_a_job_waits_for_its_end(service: ScriptedService, session: Session) -> None:
-    service.script(entry("running"), entry("completed", **ENDED))
-    assert Job(id=7, session=session).wait(LIMIT_S) == "completed"
-
-
-def test_a_job_that_had_ended_is_not_waited_for(service: ScriptedService, session: Session) -> None:
-    service.script(entry("killed", **ENDED))
-    assert Job(id=7, session=session).wait(LIMIT_S) == "killed"
-
-
-def test_a_job_that_had_ended_is_not_waited_for_on_a_feed(
-    following: ScriptedService, session: Session
-) -> None:
-    following.script(entry("killed", **ENDED))
-    assert Job(id=7, session=session).wait(LIMIT_S) == "killed"
-
-
-def test_a_job_nobody_knows_is_not_waited_for(service: ScriptedService, session: Session) -> None:
-    service.script(GONE)
-    with pytest.raises(NotFound, match="7"):
-        Job(id=7, session=session).wait(LIMIT_S)
-
-
-def test_following_a_job_that_is_known_to_have_ended_tells_its_end(
-    following: ScriptedService, session: Session
-) -> None:
-    following.script(entry("killed", **ENDED))
-    job = Job(id=7, session=session)
-    assert job.done()
-    listener = Listener()
-    job.follow(listener.on_change, listener.on_failure)
-    assert listener.wait().statuses == ["killed"]
-
-
-def test_a_wait_that_takes_too_long_leaves_the_job_alone(service: ScriptedService, session: Session) -> None:
-    service.script(entry("running"))
-    with pytest.raises(WaitTimeout, match="it goes on") as caught:
-        Job(id=7, session=session).wait(0.01)
-    assert isinstance(caught.value, TimeoutError)
