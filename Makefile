@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+IDENTITY_PROVIDER := .venv-nanoidp/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-all check clean
@@ -11,10 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
 
-test: check
+test: check $(IDENTITY_PROVIDER)
 	$(BIN)/python -m pytest
 
-test-all: check
+test-all: check $(IDENTITY_PROVIDER)
 	$(BIN)/python -m pytest -m "full or not full" --timeout=1800
 
 check: $(VENV)/test.installed
@@ -29,5 +30,11 @@ $(VENV)/%.installed: pyproject.toml prominence/version.py | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
+# Tests log in at a real identity provider; its dependencies are kept apart from this project's.
+$(IDENTITY_PROVIDER):
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet 'nanoidp>=3.4'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(IDENTITY_PROVIDER)) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
 """Jobs and workflows for the PROMINENCE batch service, and the service itself for one machine."""
 
 from prominence.client import ProminenceClient
+from prominence.client.auth import login, register
 from prominence.description import ArtifactDescription as Artifact
 from prominence.description import (
     Dependency,
@@ -40,4 +41,6 @@ __all__ = [
     "WorkflowPolicies",
     "Zip",
     "__version__",
+    "login",
+    "register",
 ]

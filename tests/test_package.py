@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 def test_every_exported_name_is_there(package: object) -> None:
     names = package.__all__  # type: ignore[attr-defined]
 
-    assert list(names) == sorted(names, key=lambda name: (name.startswith("_"), name))
+    assert list(names) == sorted(names, key=lambda name: (not name[0].isupper(), name))
     assert all(hasattr(package, name) for name in names)
 
 

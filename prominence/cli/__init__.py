@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from prominence.cli.local import local
+from prominence.cli.login import login, register
 from prominence.exceptions import InvalidDescription, ProminenceError
 from prominence.plugins import plugins
 from prominence.version import __version__
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 success, 1 a job failed, 2 wrong use, 3 trouble with the service or its access.
     """
-    prominence.add_command(local)
+    for command in (local, login, register):
+        prominence.add_command(command)
     for commands in plugins().hook.prominence_commands():
         for command in commands:
             if command.name is not None and command.name not in prominence.commands:

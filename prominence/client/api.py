@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +11,7 @@ from prominence.client.job_calls import JobCalls
 from prominence.client.store_calls import StoreCalls
 from prominence.client.workflow_calls import WorkflowCalls
 from prominence.clock import MACHINE_CLOCK
+from prominence.exceptions import ConfigurationError
 from prominence.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,6 +69,19 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
     def url(self) -> str:
         """The service's base URL; starts the embedded service if that is the one."""
         return self._transport.service.url
+
+    def login(self, *, show: Callable[[str], object] = print) -> None:
+        """Log in as :func:`prominence.login` does, and go on with that token, whatever was used before."""
+        from prominence.client.auth import obtain_token
+        from prominence.client.service import service_for
+
+        where = self.settings.login
+        if self.settings.url is None or where is None:
+            raise ConfigurationError("the service on this machine needs no login: set PROMINENCE_URL")
+        token = obtain_token(where, show=show, clock=self.clock)
+        where.credentials.keep_token(token)
+        self.settings = replace(self.settings, token=token.access_token, token_is_stored=True)
+        self._transport.service = service_for(self.settings, self.clock)
 
     @property
     def is_on_loopback(self) -> bool:

@@ -17,8 +17,8 @@ import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.clock import Clock
-from prominence.credentials import OidcClient, StoredToken
+from prominence.clock import MACHINE_CLOCK
+from prominence.credentials import OidcClient, StoredToken, checked_token
 from prominence.exceptions import AuthenticationError, ConfigurationError, ServiceUnavailable
 from prominence.settings import LoginSettings
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prominence.client.provider import Provider
+    from prominence.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def obtain_token(
     settings: LoginSettings, *, show: Callable[[str], object] = print, clock: Clock | None = None
 ) -> StoredToken:
     """The token of a login that nobody else is to know of; raises as :func:`login`."""
-    clock = clock or Clock()
+    clock = clock or MACHINE_CLOCK
     provider = _provider(settings)
     client = settings.client or settings.credentials.client(provider.url) or _register(provider, settings)
     form = {"client_id": client.client_id, "scope": _scopes(provider)}
@@ -168,7 +169,8 @@ def _when_approved(
 
 def _token(provider: Provider, found: dict[str, Any], refresh_token: str | None = None) -> StoredToken:
     renewed = found.get("refresh_token")
-    return StoredToken(provider.text(found, "access_token"), str(renewed) if renewed else refresh_token)
+    token = checked_token(provider.text(found, "access_token"))
+    return StoredToken(token, str(renewed) if renewed else refresh_token)
 
 
 def _seconds(given: object, default: float) -> float:

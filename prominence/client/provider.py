@@ -125,6 +125,8 @@ def _checked(response: requests.Response, secrets: list[str]) -> dict[str, Any]:
     text = ": ".join(filter(None, parts))[:_SHOWN]
     for secret in secrets:
         text = text.replace(secret, "REDACTED")
+    if parts[0] == "invalid_client":
+        text += "; check PROMINENCE_OIDC_CLIENT_ID, or register again: prominence register"
     refusal = Refusal(f"the identity provider refuses: {text}", **about)
     refusal.reason = parts[0]
     raise refusal
