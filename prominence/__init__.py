@@ -1,8 +1,8 @@
 """Jobs and workflows for the PROMINENCE batch service, and the service itself for one machine."""
 
+from prominence.artifact import Artifact
 from prominence.client import ProminenceClient
 from prominence.client.auth import login, register
-from prominence.description import ArtifactDescription as Artifact
 from prominence.description import (
     Dependency,
     InputFile,

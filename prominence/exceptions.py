@@ -15,6 +15,7 @@
     ├── ServiceUnavailable          try again later: no usable answer (also a ConnectionError)
     │   └── DeadlineExceeded        the same, and the time allowed is used up (also a TimeoutError)
     ├── SubmissionUncertain         the job may or may not have been accepted: do not submit it blindly
+    ├── ContentMismatch             what arrived is not what was sent: transfer it again
     ├── WaitTimeout                 the job goes on; wait again (also a TimeoutError)
     ├── JobFailedError              the job ended without success
     │   ├── TaskExitError           a task's exit code was not zero
@@ -138,6 +139,22 @@ class SubmissionUncertain(ProminenceError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.tag)
+
+
+class ContentMismatch(ProminenceError):
+    """Stored content and what arrived of it differ in size or checksum.
+
+    ``expected`` and ``found`` say which: ``12 bytes``, or an algorithm and a digest in hex.
+    """
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(f"{what} has {found}, and should have {expected}")
+        self.what = what
+        self.expected = expected
+        self.found = found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.expected, self.found)
 
 
 class WaitTimeout(ProminenceError, TimeoutError):

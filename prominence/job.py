@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from prominence.artifact import Artifact
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound, ServiceError
+from prominence.exceptions import NotFound
 from prominence.life import Life
 from prominence.live import execute, follow_output, take_snapshot, was_done
+from prominence.outputs import fetch_output, input_content
 from prominence.snapshot import JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from os import PathLike
+    from pathlib import Path
 
     from prominence.client import Stream
+    from prominence.client.downloads import Progress
     from prominence.client.submission import Submitted
     from prominence.exceptions import ProminenceError
+    from prominence.outputs import OutputKind
     from prominence.session import Session
     from prominence.watch import Watch, Watcher
 
@@ -33,6 +35,7 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     """
 
     _what = "job"
+    artifact_type: ClassVar[type[Artifact]] = Artifact
 
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
         JobDescription.__init__(self, **description)
@@ -105,12 +108,21 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         """
         return execute(self._session.client, self._known_id(), command)
 
-    def get_snapshot(self, path: str, save_as: str | PathLike[str] | None = None) -> bytes:
-        """A file or directory of the running job, as bytes of a ``.tgz``; also written to ``save_as``."""
-        content = take_snapshot(self._session.client, self._known_id(), path)
-        if save_as is not None:
-            Path(save_as).write_bytes(content)
-        return content
+    @overload
+    def get_snapshot(self, path: str, save_as: None = ..., *, progress: Progress | None = ...) -> bytes: ...
+    @overload
+    def get_snapshot(
+        self, path: str, save_as: str | PathLike[str], *, progress: Progress | None = ...
+    ) -> Path: ...
+    def get_snapshot(
+        self, path: str, save_as: str | PathLike[str] | None = None, *, progress: Progress | None = None
+    ) -> bytes | Path:
+        """A file or directory of the running job: a ``.tgz`` archive as bytes, or saved in a file.
+
+        With ``save_as`` the path of that file, as :meth:`get_output_file`. Raises NotFound when there is no
+        such file or directory.
+        """
+        return take_snapshot(self._session.client, self._known_id(), path, save_as, progress)
 
     def logs(self, *, follow: bool = False, stream: Stream = "stdout", node: int = 0) -> Iterator[str]:
         """The output so far, piece by piece; with ``follow`` until the job has ended.
@@ -151,41 +163,56 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     @overload
     def get_input_file(self, name: str, *, encoding: None) -> bytes: ...
     def get_input_file(self, name: str, *, encoding: str | None = "utf-8") -> str | bytes:
-        """The content of an input file, as the service has it."""
-        inputs = self._describe().entry.get("inputs") or []
-        for entry in inputs:
-            if entry["filename"] == name:
-                content = base64.b64decode(entry["content"])
-                return content.decode(encoding, "replace") if encoding else content
-        raise _no_such("input file", name, [entry["filename"] for entry in inputs])
+        """The content of an input file, as the service has it: text, or bytes with ``encoding=None``."""
+        return _decoded(input_content(self._describe(), name), encoding)
 
     @overload
     def get_output_file(
-        self, name: str, save_as: str | PathLike[str] | None = ..., *, encoding: str = ...
+        self, name: str, save_as: None = ..., *, encoding: str = ..., progress: Progress | None = ...
     ) -> str: ...
     @overload
     def get_output_file(
-        self, name: str, save_as: str | PathLike[str] | None = ..., *, encoding: None
+        self, name: str, save_as: None = ..., *, encoding: None, progress: Progress | None = ...
     ) -> bytes: ...
+    @overload
     def get_output_file(
-        self, name: str, save_as: str | PathLike[str] | None = None, *, encoding: str | None = "utf-8"
-    ) -> str | bytes:
+        self,
+        name: str,
+        save_as: str | PathLike[str],
+        *,
+        encoding: str | None = ...,
+        progress: Progress | None = ...,
+    ) -> Path: ...
+    def get_output_file(
+        self,
+        name: str,
+        save_as: str | PathLike[str] | None = None,
+        *,
+        encoding: str | None = "utf-8",
+        progress: Progress | None = None,
+    ) -> str | bytes | Path:
         """The content of an output file: text, or bytes with ``encoding=None``.
 
-        With ``save_as`` the file is also written there. Raises NotFound where the job has no such output,
-        or it was not stored.
+        With ``save_as`` the content goes to that file, in constant memory whatever its size, and the file's
+        path is returned; it is there as a whole or not at all. ``progress(done, total)`` is called with
+        numbers of bytes as they come. Raises NotFound where the job has no such output, or it was not stored.
         """
-        content = self._output("outputFiles", name)
-        if save_as is not None:
-            Path(save_as).write_bytes(content)
-        return content.decode(encoding, "replace") if encoding else content
+        found = self._output("outputFiles", name, save_as, progress)
+        return _decoded(found, encoding) if isinstance(found, bytes) else found
 
-    def get_output_directory(self, name: str, save_as: str | PathLike[str] | None = None) -> bytes:
-        """The ``.tgz`` archive of an output directory, as bytes; also written to ``save_as`` if given."""
-        content = self._output("outputDirs", name)
-        if save_as is not None:
-            Path(save_as).write_bytes(content)
-        return content
+    @overload
+    def get_output_directory(
+        self, name: str, save_as: None = ..., *, progress: Progress | None = ...
+    ) -> bytes: ...
+    @overload
+    def get_output_directory(
+        self, name: str, save_as: str | PathLike[str], *, progress: Progress | None = ...
+    ) -> Path: ...
+    def get_output_directory(
+        self, name: str, save_as: str | PathLike[str] | None = None, *, progress: Progress | None = None
+    ) -> bytes | Path:
+        """An output directory: its ``.tgz`` archive as bytes, or saved as by :meth:`get_output_file`."""
+        return self._output("outputDirs", name, save_as, progress)
 
     @property
     def _watcher(self) -> Watcher[JobSnapshot]:
@@ -209,25 +236,18 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
 
     def _read(self, stream: Stream, node: int, offset: int, encoding: str | None) -> str | bytes:
         found = self._session.client.read_output(self._known_id(), stream, node=node, offset=offset)
-        return found.decode(encoding, "replace") if encoding else found
+        return _decoded(found, encoding)
 
-    def _output(self, kind: str, name: str) -> bytes:
-        """Fetch an output by the URL that is known, or by a fresh one where that does not work (any more)."""
+    def _output(
+        self, kind: OutputKind, name: str, save_as: str | PathLike[str] | None, progress: Progress | None
+    ) -> bytes | Path:
+        self._known_id()
         known = self._snapshot
-        if known is not None and known.has_certainly_ended and known.is_detailed:
-            with contextlib.suppress(ServiceError):
-                return self._session.client.download(self._url_of(known, kind, name))
-        return self._session.client.download(self._url_of(self._describe(), kind, name))
-
-    def _url_of(self, snapshot: JobSnapshot, kind: str, name: str) -> str:
-        outputs = snapshot.entry.get(kind) or []
-        for entry in outputs:
-            if name in {entry["name"], Path(entry["name"]).name}:
-                if not entry.get("url"):
-                    raise NotFound(f"output {name} of job {self._id} was not stored (not yet, or not at all)")
-                return str(entry["url"])
-        raise _no_such("output", name, [entry["name"] for entry in outputs])
+        if known is not None and not (known.has_certainly_ended and known.is_detailed):
+            known = None
+        client = self._session.client
+        return fetch_output(client, known, self._describe, kind, name, save_as=save_as, progress=progress)
 
 
-def _no_such(what: str, name: str, known: list[str]) -> NotFound:
-    return NotFound(f"the job has no {what} {name!r}; it has {', '.join(known) or 'none'}")
+def _decoded(content: bytes, encoding: str | None) -> str | bytes:
+    return content.decode(encoding, "replace") if encoding else content

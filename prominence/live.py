@@ -12,11 +12,15 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import NotFound, ServiceError
+from prominence.outputs import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from os import PathLike
+    from pathlib import Path
 
     from prominence.client import ProminenceClient, Stream
+    from prominence.client.downloads import Progress
     from prominence.snapshot import JobSnapshot
 
 _NOT_READY: Final = "Unable to execute command"
@@ -53,8 +57,14 @@ def wait_until_ready(client: ProminenceClient, job_id: int) -> None:
         client.clock.sleep(_PROBE_PAUSE_S)
 
 
-def take_snapshot(client: ProminenceClient, job_id: int, path: str) -> bytes:
-    """A file or directory of a running job, as the bytes of a ``.tgz`` archive.
+def take_snapshot(
+    client: ProminenceClient,
+    job_id: int,
+    path: str,
+    save_as: str | PathLike[str] | None,
+    progress: Progress | None,
+) -> bytes | Path:
+    """A file or directory of a running job in a ``.tgz`` archive: its bytes, or the path of the saved file.
 
     Raises NotFound when none was made: the service does not tell why, most often the path does not exist.
     """
@@ -63,7 +73,7 @@ def take_snapshot(client: ProminenceClient, job_id: int, path: str) -> bytes:
     end = client.clock.monotonic() + _SNAPSHOT_S
     while True:
         try:
-            return client.download(client.get_snapshot_url(job_id))
+            return fetch(client, client.get_snapshot_url(job_id), save_as, progress=progress)
         except NotFound as error:
             if client.clock.monotonic() >= end:
                 raise NotFound(f"no snapshot of {path!r} was made: does it exist in job {job_id}?") from error

@@ -102,10 +102,11 @@ def test_files_go_in_and_out(session: Session, tmp_path: Path) -> None:
 
     assert job.get_input_file("text") == "é"
     assert job.get_input_file("data", encoding=None) == b"\x00\x01"
-    assert job.get_output_file("data", save_as=tmp_path / "saved", encoding=None) == b"\x00\x01"
-    assert (tmp_path / "saved").read_bytes() == b"\x00\x01"
-    archive = job.get_output_directory("d", save_as=tmp_path / "d.tgz")
-    assert (tmp_path / "d.tgz").read_bytes() == archive
+    assert job.get_output_file("data", encoding=None) == b"\x00\x01"
+    saved = job.get_output_file("data", save_as=tmp_path / "saved")
+    assert (saved, saved.read_bytes()) == (tmp_path / "saved", b"\x00\x01")
+    archive = job.get_output_directory("d")
+    assert job.get_output_directory("d", save_as=tmp_path / "d.tgz").read_bytes() == archive
     with tarfile.open(fileobj=io.BytesIO(archive)) as found:
         assert found.getnames() == ["d", "d/data"]
     with pytest.raises(NotFound, match="no output 'other'; it has data"):

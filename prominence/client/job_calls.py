@@ -125,10 +125,6 @@ class JobCalls(Calls):
         """Presigned URL of the latest snapshot (``.tgz``), whether or not there is one yet."""
         return str(self._get(f"/jobs/{int(job_id)}/snapshot").json()["url"])
 
-    def download(self, url: str) -> bytes:
-        """The bytes behind a presigned URL from a job's description; no token is sent."""
-        return self._transport.download(url)
-
 
 def _listing(answer: Answer) -> Listing:
     return Listing(answer.entries(), answer.revision)

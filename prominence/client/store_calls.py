@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from prominence.client.calls import Calls
+from prominence.description.rules import check_object_name
 from prominence.exceptions import InvalidDescription, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from os import PathLike
+    from typing import Unpack
+
+    from prominence.client.downloads import Known, Progress
+    from prominence.client.uploads import UploadPlace
 
 MAX_VALUE: Final = 15_967
 """Bytes of a value in the key-value store: the service counts its own overhead against 16,000."""
@@ -21,6 +28,56 @@ class StoreCalls(Calls):
         """Stored objects with ``name``, ``size`` (bytes) and ``lastModified``; of a group if one is named."""
         found: list[dict[str, Any]] = self._get(_path("/data", path)).json()
         return found
+
+    def create_upload(self, name: str, sha256: str | None = None) -> UploadPlace:
+        """A place to send an object to, good for ten minutes; ``sha256`` (hex) is kept beside the object."""
+        from prominence.client.uploads import request_place
+
+        check_object_name(name)
+        return request_place(self._transport, name, sha256)
+
+    def upload_object(
+        self,
+        name: str,
+        content: str | PathLike[str] | bytes,
+        *,
+        checksum: bool = True,
+        progress: Progress | None = None,
+    ) -> str:
+        """Store a file (given by its path) or bytes under a name; the SHA-256 of what was stored, in hex.
+
+        With ``checksum`` the store keeps the SHA-256 beside the object; a file is read twice for that. A
+        name ``group/name`` belongs to a group. ``progress(sent, size)`` is called as bytes go out.
+        Raises OSError where the file cannot be read, ContentMismatch where it changes meanwhile.
+        """
+        from prominence.client.uploads import upload
+
+        check_object_name(name)
+        return upload(self._transport, name, content, checksum=checksum, progress=progress)
+
+    def download(self, url: str, **known: Unpack[Known]) -> bytes:
+        """The bytes behind a presigned URL; no token is sent.
+
+        A broken connection is taken up where it broke off. ``renew`` is asked for another URL when this one
+        is refused; ``size`` (bytes) and ``sha256`` (hex) are what must arrive, and a checksum that the store
+        tells is compared in any case; ``progress(done, total)`` is called as bytes come, its total may be
+        None. Raises ContentMismatch where something else arrived, ServiceError where the store refuses
+        (NotFound, PermissionDenied), ServiceUnavailable when nothing came for a minute.
+        """
+        from prominence.client.downloads import download
+
+        return download(self._transport, url, known)
+
+    def download_to_file(self, url: str, path: str | PathLike[str], **known: Unpack[Known]) -> Path:
+        """Save what is behind a presigned URL in a file of any size; its path.
+
+        As :meth:`download`, in constant memory. The file is there as a whole or not at all, and replaces one
+        that exists; raises OSError where it cannot be written.
+        """
+        from prominence.client.downloads import download_to_file
+
+        download_to_file(self._transport, url, path := Path(path), known)
+        return path
 
     def delete_object(self, name: str) -> None:
         """Delete a stored object; one that does not exist is no error."""

@@ -7,8 +7,8 @@ import socket
 import sys
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import requests
 import urllib3
@@ -20,7 +20,7 @@ from prominence.exceptions import AuthenticationError, DeadlineExceeded, Request
 from prominence.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import tenacity
 
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 DEADLINE_S: Final = 60.0
 _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
-_CHUNK: Final = 65536
+_PIECE: Final = 65536  # bytes read at once, at most
+_BROKEN: Final = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _FIRST_CONTACT_S: Final = 5.0  # for a service on this machine that is just being started
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _USER_AGENT: Final = (
@@ -110,50 +113,46 @@ class Transport:
 
     def attempt(self, request: Request, deadline_s: float = DEADLINE_S) -> Answer:
         """As :meth:`send`, but a failure is RequestFailed, which also tells whether it may have arrived."""
-        return self._tried(request, deadline_s + request.longer)
-
-    def download(self, url: str, deadline_s: float = DEADLINE_S) -> bytes:
-        """The bytes behind a presigned URL; no token is sent with it."""
-        request = Request("GET", "", Kind.READ, expect_json=False)
-        try:
-            return self._tried(request, deadline_s, url).body
-        except RequestFailed as failed:
-            raise failed.error from None
-
-    def _tried(self, request: Request, deadline_s: float, url: str | None = None) -> Answer:
-        """Attempts as the table of retries allows; to ``url`` without a token, else to the service."""
         started = self.clock.monotonic()
-        deadline = started + deadline_s
-        attempts, where = 0, url or ""
-        was_stale = False
 
-        def attempt() -> Answer:
-            nonlocal attempts, where, was_stale
+        def once(deadline: float, is_stale: bool) -> Answer:
+            is_new = is_stale or not self._may_use_kept(request.kind)
+            return self._ask_service(request, started, deadline, new_connection=is_new)
+
+        return self.retried(request.kind, once, deadline_s + request.longer)
+
+    def retried(self, kind: Kind, once: Callable[[float, bool], T], deadline_s: float = DEADLINE_S) -> T:
+        """What ``once`` returns, called as often as the table of retries allows.
+
+        It is given the deadline (monotonic) and whether it needs a new connection, since a kept one turned
+        out to be closed; it raises RequestFailed where it brings nothing.
+        """
+        started = self.clock.monotonic()
+        attempts, is_stale = 0, False
+
+        def attempt() -> T:
+            nonlocal attempts, is_stale
             attempts += 1
-            connections.next_request(new_connection=was_stale or not self._may_use_kept(request.kind))
             try:
-                if url is not None:
-                    return self._exchange(request, url, deadline, auth=None)
-                where = request.url(self.service.url)
-                return self._ask_service(request, where, started, deadline)
+                return once(started + deadline_s, is_stale)
             except RequestFailed as failed:
-                was_stale = failed.happened is Happened.STALE
+                is_stale = failed.happened is Happened.STALE
                 raise
 
         try:
-            return retrying(request.kind, deadline, self.clock, self._random, _log_pause)(attempt)
+            return retrying(kind, started + deadline_s, self.clock, self._random, _log_pause)(attempt)
         except RequestFailed as failed:
             if isinstance(failed.error, RequestFailure):
-                failed.error.method = request.method
-                failed.error.url = _without_query(where)
                 failed.error.attempts = attempts
                 failed.error.elapsed = self.clock.monotonic() - started
             raise
 
-    def _ask_service(self, request: Request, url: str, started: float, deadline: float) -> Answer:
-        token = self.service.token
+    def _ask_service(
+        self, request: Request, started: float, deadline: float, *, new_connection: bool
+    ) -> Answer:
+        url, token = request.url(self.service.url), self.service.token
         try:
-            return self._exchange(request, url, deadline, auth=_Bearer(token))
+            return self._exchange(request, url, deadline, token, new_connection=new_connection)
         except RequestFailed as failed:
             if failed.happened is Happened.NOT_SENT:
                 self.service.look_again()
@@ -162,7 +161,7 @@ class Transport:
             was_refused = isinstance(failed.error, AuthenticationError)  # and so had no effect
             if not was_refused or not self.service.renew_token(token):
                 raise
-        return self._exchange(request, url, deadline, auth=_Bearer(self.service.token))
+        return self._exchange(request, url, deadline, self.service.token, new_connection=new_connection)
 
     def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:
         """True where waiting would not help: a name that does not exist, or a port without a service."""
@@ -181,44 +180,74 @@ class Transport:
             return True
         return self._keeps_connections or (self._keeps_connections is None and bool(self.features))
 
-    def _exchange(self, request: Request, url: str, deadline: float, auth: _Bearer | None) -> Answer:
+    def _exchange(
+        self, request: Request, url: str, deadline: float, token: str, *, new_connection: bool
+    ) -> Answer:
+        try:
+            left = self._time_left(deadline)
+            with self.open(
+                request.method,
+                url,
+                body=request.body,
+                headers={"Content-Type": "application/json"} if request.body is not None else None,
+                auth=_Bearer(token),
+                timeouts_s=(min(_CONNECT_S, left), min(_READ_S + request.longer, left)),
+                new_connection=new_connection,
+            ) as response:
+                answer = Answer(response.status_code, response.headers, self._read(response, deadline))
+            self._learn(answer)
+            return answers.check(
+                answer,
+                without_query(url),
+                self.clock,
+                expect_json=request.expect_json,
+                secrets=[token],
+            )
+        except RequestFailed as failed:
+            if failed.happened is Happened.STALE:
+                self._keeps_connections = False
+            name_request(failed, request.method, url)
+            raise
+
+    def _time_left(self, deadline: float) -> float:
         left = deadline - self.clock.monotonic()
         if left <= 0:
             raise RequestFailed(Happened.NOT_SENT, DeadlineExceeded("no time left to send the request"))
-        connect_s = self.clock.socket_timeout(min(_CONNECT_S, left))
-        read_s = self.clock.socket_timeout(min(_READ_S + request.longer, left))
-        is_answered = False
+        return left
+
+    def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeouts_s: tuple[float, float],
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        auth: requests.auth.AuthBase | None = None,
+        new_connection: bool = False,
+    ) -> requests.Response:
+        """An answer whose body is not read yet, for the caller to close; raises RequestFailed without one.
+
+        Without ``auth`` no token is sent, and a GET follows redirections. The time-outs are that to connect
+        (and to send a piece of the body) and that between two pieces of the answer.
+        """
+        connect_s, read_s = timeouts_s
+        connections.next_request(new_connection=new_connection)
         try:
-            with self._session.request(
-                request.method,
+            return self._session.request(
+                method,
                 url,
-                data=request.body,
-                headers={"Content-Type": "application/json"} if request.body is not None else None,
+                data=body,
+                headers=headers,
                 auth=auth or _no_auth,
-                timeout=(connect_s, read_s),
-                allow_redirects=auth is None,
+                timeout=(self.clock.socket_timeout(connect_s), self.clock.socket_timeout(read_s)),
+                allow_redirects=auth is None and method == "GET",
                 stream=True,
                 verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
                 **direct(url),
-            ) as response:
-                is_answered = True
-                body = self._read(response, deadline)
-                answer = Answer(response.status_code, response.headers, body)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            is_stale = not is_answered and _was_closed_meanwhile(error)
-            if is_stale and auth is not None:
-                self._keeps_connections = False
-            raise _unanswered(error, url, is_stale=is_stale) from error
-        if auth is not None:
-            self._learn(answer)
-        return answers.check(
-            answer,
-            _without_query(url),
-            self.clock,
-            expect_json=request.expect_json,
-            is_api=auth is not None,
-            secrets=_query_values(url) if auth is None else [auth.token],
-        )
+            )
+        except _BROKEN as error:
+            raise _unanswered(error, url, is_stale=_was_closed_meanwhile(error)) from error
 
     def _learn(self, answer: Answer) -> None:
         self._has_answered = True
@@ -228,12 +257,33 @@ class Transport:
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
         """The whole body; a server that sends it drop by drop does not outlive the deadline."""
-        chunks = []
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
-            chunks.append(chunk)
+        pieces = []
+        for piece in pieces_of(response):
+            pieces.append(piece)
             if self.clock.monotonic() > deadline:
-                raise requests.ReadTimeout("the answer was not complete when the time was used up")
-        return b"".join(chunks)
+                late = requests.ReadTimeout("the answer was not complete when the time was used up")
+                raise _unanswered(late, response.url)
+        return b"".join(pieces)
+
+
+def pieces_of(
+    response: requests.Response, size: int = _PIECE, *, decode_content: bool = True
+) -> Iterator[bytes]:
+    """The body as it arrives, at most ``size`` bytes at once.
+
+    Raises RequestFailed where it breaks off before its announced end.
+    """
+    try:
+        while piece := response.raw.read1(size, decode_content=decode_content):
+            yield piece
+    except _BROKEN as error:
+        raise _unanswered(error, response.url) from error
+
+
+def name_request(failed: RequestFailed, method: str, url: str) -> None:
+    """Let the error say which request it was."""
+    if isinstance(failed.error, RequestFailure):
+        failed.error.method, failed.error.url = method, without_query(url)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -251,7 +301,7 @@ def direct(url: str) -> dict[str, Any]:
     return {}
 
 
-def _unanswered(error: Exception, url: str, *, is_stale: bool) -> RequestFailed:
+def _unanswered(error: Exception, url: str, *, is_stale: bool = False) -> RequestFailed:
     happened = Happened.STALE if is_stale else Happened.LOST
     if _never_sent(error):
         happened = Happened.NOT_SENT
@@ -303,16 +353,12 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _query_values(url: str) -> list[str]:
-    return [value for _, value in parse_qsl(urlsplit(url).query)]
-
-
 class _WithoutQueries(logging.Filter):
     """Takes the queries out of urllib3's log lines: those of presigned URLs are secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            shown = (_without_query(each) if isinstance(each, str) else each for each in record.args)
+            shown = (without_query(each) if isinstance(each, str) else each for each in record.args)
             record.args = tuple(shown)
         return True
 
@@ -320,7 +366,7 @@ class _WithoutQueries(logging.Filter):
 logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
 
 
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
     return url.partition("?")[0]
 
 

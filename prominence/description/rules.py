@@ -13,6 +13,7 @@ from prominence.description.rules_common import (
     SUBMISSION_LABEL,
     check_label,
     check_name,
+    check_object_name,
     is_reserved,
 )
 from prominence.description.rules_job import check_job
@@ -25,6 +26,7 @@ __all__ = [
     "check_job",
     "check_label",
     "check_name",
+    "check_object_name",
     "check_workflow",
     "is_reserved",
     "raise_invalid",

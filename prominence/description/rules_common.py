@@ -121,6 +121,24 @@ def check_name(text: object) -> None:
     raise_invalid(list(name("job")("name", text)))
 
 
+_OBJECT_BYTES: Final = 900  # stores end a key at 1,024, and the service puts a prefix before the name
+_OBJECT_RULE: Final = (
+    f"a name, or group/name, of at most {_OBJECT_BYTES} bytes: no part between slashes is empty, . or .., "
+    "and it does not begin with http, for then it would be taken for a URL"
+)
+
+
+def _is_object_name(value: object) -> bool:
+    if not isinstance(value, str) or not value.isprintable() or value.startswith("http"):
+        return False
+    return not {"", ".", ".."} & set(value.split("/")) and len(value.encode()) <= _OBJECT_BYTES
+
+
+def check_object_name(text: object) -> None:
+    """Raises InvalidDescription unless an uploaded object could have this name."""
+    raise_invalid(list(require(_is_object_name, _OBJECT_RULE, "invalid object name")("name", text)))
+
+
 def reserved_labels(path: str, value: object) -> Iterator[Violation]:
     """The rule for descriptions written by users: the submission tag is not theirs to set."""
     found = value.get("labels") if isinstance(value, dict) else None

@@ -34,6 +34,7 @@ EXCHANGES = {
     "clone_workflow": 3,
     "create_job": 154,
     "create_snapshot": 8,
+    "create_upload": 8,
     "create_workflow": 56,
     "delete_job": 16,
     "delete_jobs": 6,
@@ -66,6 +67,8 @@ EXCHANGES = {
 
 NOT_RECORDED = {
     "close": "sends nothing",
+    "download_to_file": "as download, which was recorded",
+    "upload_object": "only its request for a place was recorded (create_upload), not what went to the store",
     "delete_workflows": "nobody deleted several workflows at once; jobs were (delete_jobs)",
     "list_changed_jobs": "only the local service has a feed of changes",
 }

@@ -244,8 +244,9 @@ def test_a_snapshot_is_fetched_when_it_is_there(fake: FakeService, session: Sess
     fake.script("GET", "/jobs/7/snapshot", says({"url": f"{fake.url}/stored?Signature=x"}))
     fake.script("GET", "/stored", page(404), Reply(body=b"archive", content_type="binary/octet-stream"))
 
-    assert Job(id=7, session=session).get_snapshot("res", save_as=tmp_path / "s.tgz") == b"archive"
-    assert (tmp_path / "s.tgz").read_bytes() == b"archive"
+    assert Job(id=7, session=session).get_snapshot("res") == b"archive"
+    saved = Job(id=7, session=session).get_snapshot("res", save_as=tmp_path / "s.tgz")
+    assert (saved, saved.read_bytes()) == (tmp_path / "s.tgz", b"archive")
 
 
 def test_a_snapshot_that_is_never_made_is_told(

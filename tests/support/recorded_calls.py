@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from prominence.client import Listing
 from prominence.client.submission import Submitted
+from prominence.client.uploads import UploadPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,6 +187,13 @@ def _kv_post(made: Recorded, key: str) -> Call:
     return Call("kv_swap", (key, value, made.query["prev"]))
 
 
+def _create_upload(made: Recorded) -> Call:
+    wanted = made.description()
+    if set(wanted) != {"filename", "checksum"}:
+        raise NoCall
+    return Call("create_upload", (wanted["filename"], wanted["checksum"]))
+
+
 def _usage(made: Recorded) -> Call:
     made.has_query("start", "end")
     return Call("usage", (made.query["start"], made.query["end"]))
@@ -204,6 +212,7 @@ OTHERS: tuple[tuple[str, str, Callable[..., Call]], ...] = (
     ("GET", r"/kv(?:/(.+))?", _kv_list),
     ("DELETE", r"/kv/(.+)", _kv_delete),
     ("POST", r"/kv/(.+)", _kv_post),
+    ("POST", r"/data/upload", _create_upload),
     ("GET", r"/accounting", _usage),
 )
 
@@ -239,6 +248,7 @@ RESULTS: dict[str, Callable[[bytes], Any]] = {
         ("remove_job", "remove_workflow", "create_snapshot", "delete_object", "kv_set", "kv_delete"),
         lambda _: None,
     ),
+    "create_upload": lambda body: UploadPlace(**json.loads(body)),
     "kv_get": bytes.decode,
     "kv_values": _merged,
     "get_snapshot_url": lambda body: json.loads(body)["url"],

@@ -1,0 +1,204 @@
+"""Storing content of any size: piece by piece, from the start again where a connection broke.
+
+Each attempt asks for a fresh presigned URL, since one is good for ten minutes only; an attempt itself
+has no deadline as long as bytes go out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from prominence.client.checksums import Checksum, etag_md5
+from prominence.client.presigned import opened
+from prominence.client.retry import Kind, RequestFailed
+from prominence.client.transport import Request, pieces_of
+from prominence.exceptions import ContentMismatch, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from prominence.client.downloads import Progress
+    from prominence.client.transport import Transport
+
+    _File = io.BufferedReader | io.BytesIO
+
+_LONG_ATTEMPTS: Final = 5
+"""Attempts that may break off after any time; after them, a minute of further ones is left."""
+_PAUSE_S: Final = 1.0
+_BINARY: Final = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlace:
+    """Where to send content: with form fields by POST, the content last; without any by PUT."""
+
+    url: str = field(repr=False)
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class _Interrupted(Exception):
+    """Reading the content failed; no OSError, for that would look like the connection's."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class _Content:
+    """Content as it goes out: counted, hashed, and read no further than its size when it was announced."""
+
+    def __init__(self, file: _File, size: int, progress: Progress | None) -> None:
+        self._file = file
+        self._size = size
+        self._progress = progress
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._file.seek(0)
+        self.sent = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    @property
+    def len(self) -> int:
+        """Bytes that are still to come; how requests and its multipart encoder find it out."""
+        return self._size - self.sent
+
+    @property
+    def sha256(self) -> str:
+        """Of what was sent, in hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def md5(self) -> str:
+        return self._md5.hexdigest()
+
+    def read(self, amount: int = -1) -> bytes:
+        left = self.len
+        try:
+            piece = self._file.read(left if amount < 0 else min(amount, left))
+            self.sent += len(piece)
+            if piece and self._progress is not None:
+                self._progress(self.sent, self._size)
+        except Exception as error:
+            raise _Interrupted(error) from error
+        if left and amount and not piece:
+            cut = ContentMismatch("what is uploaded", f"{self._size} bytes", f"{self.sent} bytes")
+            raise _Interrupted(cut)
+        self._sha256.update(piece)
+        self._md5.update(piece)
+        return piece
+
+
+def request_place(transport: Transport, name: str, sha256: str | None) -> UploadPlace:
+    """A place for an object, good for ten minutes; with a checksum the store keeps that beside it."""
+    body = json.dumps({"filename": name, "checksum": sha256}).encode()
+    answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body)).json()
+    if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
+        raise ServiceError("the service did not say where to upload to")
+    return UploadPlace(answer["url"], answer.get("fields") or {})
+
+
+def upload(
+    transport: Transport,
+    name: str,
+    content: str | os.PathLike[str] | bytes,
+    *,
+    checksum: bool,
+    progress: Progress | None,
+) -> str:
+    """Store a file (a path) or bytes as the object ``name``; the SHA-256 of what was stored, in hex.
+
+    Raises OSError where the file cannot be read, ContentMismatch where it changed meanwhile or the store
+    took something else, ServiceError where it is refused, ServiceUnavailable where it does not get through.
+    """
+    with _open(content) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        announced = hashlib.file_digest(file, "sha256").hexdigest() if checksum else None
+        found = _Content(file, size, progress)
+        _Upload(transport, name, found, announced).run()
+    if announced is not None and found.sha256 != announced:
+        what = f"what was uploaded as {name} changed meanwhile, so it"
+        raise ContentMismatch(what, f"sha256 {announced}", f"sha256 {found.sha256}")
+    return found.sha256
+
+
+def _open(content: str | os.PathLike[str] | bytes) -> _File:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    path = Path(content)
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(f"{path} is not a file: pack a directory into an archive first")
+    return path.open("rb")
+
+
+class _Upload:
+    def __init__(self, transport: Transport, name: str, content: _Content, checksum: str | None) -> None:
+        self._transport = transport
+        self._name = name
+        self._content = content
+        self._checksum = checksum
+        self._broken = 0
+
+    def run(self) -> None:
+        try:
+            while not self._transport.retried(Kind.REMOVE, self._attempt):
+                self._transport.clock.sleep(_PAUSE_S * self._broken)
+        except RequestFailed as failed:
+            raise failed.error from None  # the cause's text has the whole URL
+        except _Interrupted as interrupted:
+            raise interrupted.reason from None
+
+    def _attempt(self, _deadline: float, is_stale: bool) -> bool:
+        """True when everything is stored; False when it broke off on the way, which may have taken long."""
+        place = request_place(self._transport, self._name, self._checksum)
+        self._content.rewind()
+        try:
+            self._send(place, new_connection=is_stale or self._broken > 0)
+        except RequestFailed as failed:
+            self._broken += 1
+            is_broken = self._content.sent and failed.is_ambiguous
+            if is_broken and self._broken < _LONG_ATTEMPTS:
+                return False
+            raise
+        return True
+
+    def _send(self, place: UploadPlace, *, new_connection: bool) -> None:
+        method, body, headers = _form(place, self._content) if place.fields else _plain(place, self._content)
+        with opened(
+            self._transport,
+            method,
+            place.url,
+            body=body,
+            headers=headers,
+            secrets=place.fields.values(),
+            new_connection=new_connection,
+        ) as response:
+            stored = etag_md5(response.headers)
+            for _ in pieces_of(response):
+                pass  # to the end, so that the connection can be used again
+        sent = Checksum("md5", self._content.md5)
+        if stored not in {None, sent}:
+            raise ContentMismatch(f"what the store took as {self._name}", str(sent), str(stored))
+
+
+def _plain(place: UploadPlace, content: _Content) -> tuple[str, Any, dict[str, str]]:
+    host = urlsplit(place.url).hostname or ""
+    headers = {"x-ms-blob-type": "BlockBlob"} if ".blob.core." in host else {}
+    return "PUT", content if content.len else b"", headers
+
+
+def _form(place: UploadPlace, content: _Content) -> tuple[str, Any, dict[str, str]]:
+    from requests_toolbelt.multipart.encoder import MultipartEncoder
+
+    fields = [*place.fields.items(), ("file", ("file", content, _BINARY))]  # the store wants it last
+    encoder = MultipartEncoder(fields)
+    return "POST", encoder, {"Content-Type": encoder.content_type}

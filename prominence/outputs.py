@@ -1,0 +1,98 @@
+"""What a job was given and what it left: files by name, from what the service says of the job."""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from prominence.exceptions import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from pathlib import Path
+    from typing import Unpack
+
+    from prominence.client import ProminenceClient
+    from prominence.client.downloads import Known, Progress
+    from prominence.snapshot import JobSnapshot
+
+    OutputKind = Literal["outputFiles", "outputDirs"]
+
+
+def input_content(snapshot: JobSnapshot, name: str) -> bytes:
+    """The content of an input file; raises NotFound where the job has none of that name."""
+    inputs = snapshot.entry.get("inputs") or []
+    for entry in inputs:
+        if entry["filename"] == name:
+            return base64.b64decode(entry["content"])
+    raise _no_such("input file", name, inputs, "filename")
+
+
+def output_entry(snapshot: JobSnapshot, kind: OutputKind, name: str) -> dict[str, Any]:
+    """The service's entry of a stored output, with ``url`` and ``size``; raises NotFound without one.
+
+    A job that a factory made lists its outputs by the template's names (``out_$x``); the names that they
+    were stored under are found too.
+    """
+    outputs: list[dict[str, Any]] = snapshot.entry.get(kind) or []
+    named = [entry for entry in outputs if name in _names(entry)]
+    if not named:
+        raise _no_such("output", name, outputs, "name")
+    if not named[0].get("url"):
+        raise NotFound(f"output {name} of job {snapshot.id} was not stored (not yet, or not at all)")
+    return named[0]
+
+
+def _names(entry: dict[str, Any]) -> set[str]:
+    stored = posixpath.basename(unquote(urlsplit(entry.get("url") or "").path))
+    return {entry["name"], posixpath.basename(entry["name"]), stored, stored.removesuffix(".tgz")}
+
+
+def fetch_output(
+    client: ProminenceClient,
+    known: JobSnapshot | None,
+    describe: Callable[[], JobSnapshot],
+    kind: OutputKind,
+    name: str,
+    *,
+    save_as: str | PathLike[str] | None,
+    progress: Progress | None,
+) -> bytes | Path:
+    """An output's bytes, or the path that it was saved to.
+
+    Fetched by the URL that is ``known`` if there is one, and by a fresh one where that is refused.
+    """
+
+    def described() -> dict[str, Any]:
+        return output_entry(describe(), kind, name)
+
+    entry = {}
+    with suppress(NotFound):  # then it may be stored by now
+        entry = output_entry(known, kind, name) if known else {}
+    entry = entry or described()
+    return fetch(
+        client,
+        entry["url"],
+        save_as,
+        renew=lambda: str(described()["url"]),
+        size=entry.get("size"),
+        progress=progress,
+    )
+
+
+def fetch(
+    client: ProminenceClient, url: str, save_as: str | PathLike[str] | None, **known: Unpack[Known]
+) -> bytes | Path:
+    """The bytes behind a presigned URL, or the path that they were saved to."""
+    if save_as is None:
+        return client.download(url, **known)
+    return client.download_to_file(url, save_as, **known)
+
+
+def _no_such(what: str, name: str, entries: list[dict[str, Any]], key: str) -> NotFound:
+    known = ", ".join(entry[key] for entry in entries) or "none"
+    return NotFound(f"the job has no {what} {name!r}; it has {known}")
