@@ -69,6 +69,7 @@ NOT_RECORDED = {
     "close": "sends nothing",
     "download_to_file": "as download, which was recorded",
     "upload_object": "only its request for a place was recorded (create_upload), not what went to the store",
+    "login": "talks to an identity provider",
     "delete_workflows": "nobody deleted several workflows at once; jobs were (delete_jobs)",
     "list_changed_jobs": "only the local service has a feed of changes",
 }
