@@ -53,7 +53,7 @@ class Attempts:
 
     def load(self, attempt: AttemptId) -> Assignment:
         try:
-            description = self._description(attempt.job)
+            description = self.description(attempt.job)
         except sqlite3.Error as error:
             raise OSError(f"job {attempt.job} cannot be read: {error}") from error
         walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
@@ -64,7 +64,8 @@ class Attempts:
         }
         return Assignment(description, environment)
 
-    def _description(self, job: int) -> dict[str, Any]:
+    def description(self, job: int) -> dict[str, Any]:
+        """A job with its inputs, as it is to run."""
         rows = self._store.read("select description from jobs where id = ?", [job])
         if not rows:
             raise ValueError(f"job {job} is not in the database any more")

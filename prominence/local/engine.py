@@ -170,6 +170,18 @@ class Engine(Protocol):
     ) -> OutputPart | None:
         """What was written so far from byte ``offset`` on; None where there is no such output."""
 
+    async def execute(self, attempt: AttemptId, line: str, timeout_s: float) -> bytes | None:
+        """Run a shell line in the scratch directory of a running attempt, beside its tasks.
+
+        Returns what it wrote to stdout and stderr, mixed; None when it failed or was not done in time.
+        """
+
+    async def snapshot(self, attempt: AttemptId, path: str, archive: Path) -> bool:
+        """Write a ``.tgz`` of a path in the scratch directory of a running attempt.
+
+        ``path`` is relative. False when there is no such path, or it leads out of the directory.
+        """
+
     async def forget(self, attempts: Iterable[AttemptId]) -> None:
         """Remove what is kept of attempts that have ended: their outputs, what they wrote."""
 

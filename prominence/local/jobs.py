@@ -19,7 +19,7 @@ from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.attempts import Attempts
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
-from prominence.local.listing import AMONG, FEED_PAGE
+from prominence.local.listing import AMONG, FEED_PAGE, KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,14 +112,38 @@ class Jobs:
         return created
 
     async def delete(self, ids: Iterable[int]) -> bool:
-        """End jobs; False when none of them is active."""
-        rows = [row for row in self._rows_by_id(ids) if row["status"] in ACTIVE]
+        """End jobs; False when none of them is in the queue. One that has ended is only called deleted."""
+        rows = [row for row in self._rows_by_id(ids) if _is_in_queue(row) and row["status"] != "deleted"]
+        active = [row for row in rows if row["status"] in ACTIVE]
         for row in rows:
-            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=None)
+            ended = None if row["status"] in ACTIVE else row["ended"]
+            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=ended)
         await self._store.committed()
         self._wake()
-        await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in rows])
+        await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in active])
         return bool(rows)
+
+    async def clone(self, job: int) -> Created:
+        """Accept a job with the description of another one, as a submission of its own."""
+        if not self._rows_by_id([job]):
+            raise Refusal(400, "Job does not exist")
+        description = self._attempts.description(job)
+        labels = {
+            name: value
+            for name, value in (description.pop("labels", None) or {}).items()
+            if name != SUBMISSION_LABEL
+        }
+        return await self.create({**description, **({"labels": labels} if labels else {})})
+
+    async def remove(self, job: int) -> None:
+        """Let a job leave the queue when it has ended, or now if it has; raises Refusal if it has left."""
+        rows = self._rows_by_id([job])
+        if not rows:
+            raise Refusal(400, "Job does not exist")
+        if not _is_in_queue(rows[0]):
+            raise Refusal(400, "Job is no longer in the queue")
+        self._update(job, kept=0)
+        await self._store.committed()
 
     async def find(self, query: Query) -> Found:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
@@ -169,14 +193,15 @@ class Jobs:
         job, revision = self._last_id, self._next_revision()
         inputs = description.pop("inputs", None)
         self._store.write(
-            "insert into jobs (id, name, status, description, submission, created, revision)"
-            " values (?, ?, 'idle', ?, ?, ?, ?)",
+            "insert into jobs (id, name, status, description, submission, created, kept, revision)"
+            " values (?, ?, 'idle', ?, ?, ?, ?, ?)",
             (
                 job,
                 description.get("name", ""),
                 json.dumps(description),
                 tag,
                 int(time.time()),
+                bool((description.get("policies") or {}).get("leaveInQueue")),
                 revision,
             ),
             survive_power_loss=True,
@@ -262,6 +287,12 @@ class Jobs:
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         await asyncio.wait([self._changed], timeout=timeout_s)
+
+
+def _is_in_queue(row: sqlite3.Row) -> bool:
+    if row["status"] in ACTIVE:
+        return True
+    return bool(row["kept"]) and (row["ended"] is None or row["ended"] > time.time() - KEPT_S)
 
 
 def _is_failure(outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
@@ -24,6 +25,8 @@ FEED_PAGE: Final = 1000
 """Jobs in one answer of the feed; the next one goes on after them."""
 AMONG: Final = "(select value from json_each(?))"
 """SQL for a list of ids bound as one value, however many they are."""
+KEPT_S: Final = 90 * 86400
+"""How long a job with the policy ``leaveInQueue`` is listed among the active ones after its end."""
 LARGEST: Final = 2**63 - 1  # what the database can hold
 _MOST_DIGITS: Final = 20
 _STATUSES: Final = ("idle", "running")
@@ -87,7 +90,8 @@ class Query:
         elif self.completed:
             conditions.append("status not in ('idle', 'running')")
         elif self.ids is None and not self.everything:
-            conditions.append("status in ('idle', 'running')")
+            conditions.append("(status in ('idle', 'running') or (kept and ended > ?))")
+            values.append(time.time() - KEPT_S)
         for column in ("name", "status"):
             if (wanted := getattr(self, column)) is not None:
                 conditions.append(f"{column} = ?")
@@ -124,6 +128,8 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     shown = entry(row)
     shown |= {key: description[key] for key in _SHOWN_IN_DETAIL if description.get(key)}
     shown["execution"] = {"runtimeVersion": {}, **json.loads(row["execution"])}
+    if commands := json.loads(row["commands"]):
+        shown["execution"]["commands"] = commands
     if labels:
         shown["labels"] = labels
     if "storage" in description:

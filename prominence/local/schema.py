@@ -51,6 +51,12 @@ STEPS: Final[tuple[str, ...]] = (
     create index objects_by_digest on objects (digest);
     create table pairs (key text primary key, value blob not null) without rowid;
     """,
+    # 3: jobs that stay in the queue after their end, and commands that were run beside jobs
+    """
+    alter table jobs add column kept integer not null default 0;
+    alter table jobs add column commands text not null default '[]';
+    create index jobs_kept on jobs (id) where kept;
+    """,
 )
 
 

@@ -4,7 +4,7 @@
 
     guard.py       who may ask: this machine, with a token; presigned URLs need none
     app.py         the groups of routes put together, and what every failure is answered with
-    jobs.py workflows.py data.py kv.py service.py    one group of routes each
+    jobs.py running.py workflows.py data.py kv.py service.py    one group of routes each
     answers.py     JSON answers and refusals, JSON bodies
     presigned.py   URLs of files and the files behind them
 """

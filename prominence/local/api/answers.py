@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from prominence.description.rules import Violation
 
 BASE: Final = "/prominence/v1"
+TEXT_TYPE: Final = "text/html; charset=utf-8"
+"""What the real service calls all text, and all output of jobs whatever it is."""
 FEATURES: Final = "idempotent-submission, wait"
 
 

@@ -16,11 +16,13 @@ from prominence.local.api.guard import Guard
 from prominence.local.api.jobs import JobRoutes
 from prominence.local.api.kv import KeyRoutes
 from prominence.local.api.presigned import PresignedFiles
+from prominence.local.api.running import RunningJobRoutes
 from prominence.local.api.service import ServiceRoutes
 from prominence.local.api.workflows import WorkflowRoutes
 from prominence.local.errors import Refusal
 from prominence.local.listing import InvalidStatus
 from prominence.local.pairs import Pairs
+from prominence.local.running import RunningJobs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,11 +43,12 @@ def application(
     """The whole API, bound to one service."""
     presigned = PresignedFiles(signer, jobs, objects, state.snapshots)
     groups = (
+        RunningJobRoutes(RunningJobs(store, engine, state.snapshots), presigned),
         JobRoutes(jobs, objects, presigned),
         WorkflowRoutes(),
         DataRoutes(objects, presigned),
         KeyRoutes(Pairs(store)),
-        ServiceRoutes(engine),
+        ServiceRoutes(engine, store, state.path),
     )
     routes = [route for group in groups for route in group.routes()]
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from prominence.description.rules import check_job
-from prominence.local.api.answers import answer, disabled, id_in_path, json_body, refuse_invalid
+from prominence.local.api.answers import TEXT_TYPE, answer, id_in_path, json_body, refuse_invalid
 from prominence.local.errors import Refusal
 from prominence.local.listing import Query, detailed_entry, entry, whole
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
 
-_OUTPUT_TYPE: Final = "text/html; charset=utf-8"
 _MOST_NODES: Final = 1_000_000
 
 
@@ -40,10 +39,8 @@ class JobRoutes:
             Route("/jobs", self.delete_several, methods=["DELETE"]),
             Route("/jobs/{id:int}", self.describe),
             Route("/jobs/{id:int}", self.delete, methods=["DELETE"]),
-            Route("/jobs/{id:int}/exec", disabled, methods=["POST"]),
-            Route("/jobs/{id:int}/snapshot", disabled, methods=["GET", "PUT"]),
-            Route("/jobs/{id:int}/remove", disabled, methods=["PUT"]),
-            Route("/jobs/{id:int}/clone", disabled, methods=["PUT"]),
+            Route("/jobs/{id:int}/remove", self.remove, methods=["PUT"]),
+            Route("/jobs/{id:int}/clone", self.clone, methods=["PUT"]),
             Route("/jobs/{id:int}/{stream:str}", self.output),
         ]
 
@@ -78,6 +75,14 @@ class JobRoutes:
             raise Refusal(400, "a job id or list of job ids must be provided")
         return await self._delete(ids)
 
+    async def remove(self, request: Request) -> Response:
+        await self._jobs.remove(id_in_path(request))
+        return answer({})
+
+    async def clone(self, request: Request) -> Response:
+        created = await self._jobs.clone(id_in_path(request))
+        return answer({"id": created.id}, created.revision, status=201)
+
     async def output(self, request: Request) -> Response:
         stream = request.path_params["stream"]
         if stream not in {"stdout", "stderr"}:
@@ -85,9 +90,9 @@ class JobRoutes:
         node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
         part = await self._jobs.read_output(id_in_path(request), stream, min(node, _MOST_NODES), offset)
         if part is None:
-            return Response(b"", media_type=_OUTPUT_TYPE)
+            return Response(b"", media_type=TEXT_TYPE)
         headers = {"Content-Length": str(part.size)}
-        return StreamingResponse(part.pieces, headers=headers, media_type=_OUTPUT_TYPE)
+        return StreamingResponse(part.pieces, headers=headers, media_type=TEXT_TYPE)
 
     async def _delete(self, ids: Sequence[int]) -> Response:
         if not await self._jobs.delete(ids):

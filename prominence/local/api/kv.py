@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 from starlette.routing import Route
 
-from prominence.local.api.answers import answer, body_of_at_most
+from prominence.local.api.answers import TEXT_TYPE, answer, body_of_at_most
 from prominence.local.errors import Refusal
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 LARGEST_VALUE: Final = 15_967
 _LONGEST_KEY: Final = 1024  # bytes
-_VALUE_TYPE: Final = "text/html; charset=utf-8"
 
 
 class KeyRoutes:
@@ -42,7 +41,7 @@ class KeyRoutes:
         value = self._pairs.get(_checked(key))
         if value is None:
             raise Refusal(404, "No such key")
-        return Response(value, media_type=_VALUE_TYPE)
+        return Response(value, media_type=TEXT_TYPE)
 
     async def set(self, request: Request) -> Response:
         key = _checked(request.path_params["key"])

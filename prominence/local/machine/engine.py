@@ -30,7 +30,7 @@ from prominence.local.engine import (
     OutputPart,
     Stream,
 )
-from prominence.local.machine import processes
+from prominence.local.machine import processes, visiting
 from prominence.local.machine.files import AttemptFiles, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
@@ -178,6 +178,16 @@ class Machine:
         except FileNotFoundError:
             return None
         return part_of(file, offset)
+
+    async def execute(self, attempt: AttemptId, line: str, timeout_s: float) -> bytes | None:
+        files = self.files(attempt)
+        described = files.read_description()
+        if described is None or not files.scratch.is_dir():
+            return None
+        return await visiting.run(line, files.scratch, files.tmp, described["environment"], timeout_s)
+
+    async def snapshot(self, attempt: AttemptId, path: str, archive: Path) -> bool:
+        return await asyncio.to_thread(visiting.pack, self.files(attempt).scratch, path, archive)
 
     async def forget(self, attempts: Iterable[AttemptId]) -> None:
         for attempt in attempts:
