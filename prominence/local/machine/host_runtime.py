@@ -62,12 +62,17 @@ def substitute(text: str, environment: dict[str, str]) -> str:
     return Template(text).safe_substitute({k: environment[k] for k in known if k in environment})
 
 
+def inherited() -> dict[str, str]:
+    """What programs get of the service's own environment."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
 def _environment(
     task: dict[str, Any], number: int, environment: dict[str, str], files: AttemptFiles
 ) -> dict[str, str]:
     tmp = str(files.tmp)
     return {
-        **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+        **inherited(),
         "HOME": str(files.scratch),
         "USER": os.environ.get("USER", "user"),
         "TMP": tmp,

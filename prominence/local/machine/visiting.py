@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from prominence.local.machine import processes
+from prominence.local.machine.host_runtime import inherited
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _VISIT_VARIABLE: Final = "PROMINENCE_LOCAL_VISIT"
 _LARGEST_OUTPUT: Final = 16 * 1024 * 1024
 _PIECE_BYTES: Final = 64 * 1024
-_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "TZ")
 
 
 async def run(
@@ -39,7 +39,7 @@ async def run(
         line,
         cwd=scratch,
         env={
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            **inherited(),
             **environment,
             **dict.fromkeys(("TMP", "TEMP", "TMPDIR"), str(tmp)),
             "HOME": str(scratch),
