@@ -232,16 +232,23 @@ def test_a_session_of_the_parent_is_not_used_after_fork() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 7
 
 
-def test_what_the_local_service_lacks_is_said_so(session: Session) -> None:
-    job = make(session, "sleep 600")
+def test_a_running_job_can_be_looked_into_cloned_and_removed(session: Session) -> None:
+    job = make(session, "sh -c 'mkdir res; echo 1 > res/a; sleep 600'")
     job.create()
 
-    for call in (
-        lambda: job.execute("ls"),
-        job.remove,
-        job.clone,
-        lambda: Workflow(id=1, session=session).done(),
-    ):
-        with pytest.raises(FeatureDisabled, match="Functionality disabled"):
-            call()
+    until(lambda: job.status == "running")
+    until(lambda: job.execute("ls") == "res\n")
+    archive = job.get_snapshot("res")
+    clone = job.clone()
+    job.remove()
+
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.getnames() == ["res", "res/a"]
+    assert clone.id != job.id
     job.delete()
+    clone.delete()
+
+
+def test_what_the_local_service_lacks_is_said_so(session: Session) -> None:
+    with pytest.raises(FeatureDisabled, match="Functionality disabled"):
+        Workflow(id=1, session=session).done()
