@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from prominence.artifact import Artifact
 from prominence.description import JobDescription
 from prominence.exceptions import NotFound
+from prominence.following import follow_output
 from prominence.life import Life
-from prominence.live import execute, follow_output, take_snapshot, was_done
+from prominence.live import execute, take_snapshot, was_done
 from prominence.outputs import fetch_output, input_content
 from prominence.snapshot import JobSnapshot
 
@@ -127,17 +128,20 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def logs(self, *, follow: bool = False, stream: Stream = "stdout", node: int = 0) -> Iterator[str]:
         """The output so far, piece by piece; with ``follow`` until the job has ended.
 
-        Output begins anew when the service starts the job again; a line in brackets says so.
+        Output begins anew when the service starts the job again; a line in brackets says so. Following bears
+        with outages as :meth:`wait` does. ``node`` counts from 0 in jobs of several nodes.
         """
+        session = self._session
         if not follow:
-            return iter(
-                [
-                    self._session.client.read_output(self._known_id(), stream, node=node).decode(
-                        "utf-8", "replace"
-                    )
-                ]
-            )
-        return follow_output(self._session.client, self._known_id(), stream, node, self._current)
+            return iter([str(self._read(stream, node, 0, "utf-8"))])
+        return follow_output(
+            session.client,
+            self._known_id(),
+            stream,
+            node,
+            self._current,
+            outage_tolerance_s=session.outage_tolerance,
+        )
 
     @overload
     def stdout(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...

@@ -1,4 +1,4 @@
-"""What is done with a job while it runs: following its output, commands beside it, snapshots of its files.
+"""What is done with a job while it runs: commands beside it, snapshots of its files.
 
 Real services refuse every command and make no snapshot for 8 to 25 seconds after they first say that a
 job runs, with the same answer that a failing command gets. So readiness is found out with ``true``, and
@@ -7,27 +7,24 @@ the user's own command is sent once.
 
 from __future__ import annotations
 
-import codecs
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from prominence.exceptions import NotFound, ServiceError
+from prominence.client.job_calls import command_text
+from prominence.exceptions import NotFound, ServiceError, ServiceUnavailable
 from prominence.outputs import fetch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from os import PathLike
     from pathlib import Path
 
-    from prominence.client import ProminenceClient, Stream
+    from prominence.client import ProminenceClient
     from prominence.client.downloads import Progress
-    from prominence.snapshot import JobSnapshot
 
 _NOT_READY: Final = "Unable to execute command"
 _READY_S: Final = 60.0
 _PROBE_PAUSE_S: Final = 2.0
-_FIRST_PAUSE_S: Final = 0.1
-_LONGEST_PAUSE_S: Final = 5.0
 _SNAPSHOT_S: Final = 30.0
 
 
@@ -37,8 +34,7 @@ def execute(client: ProminenceClient, job_id: int, command: str | Sequence[str])
     Raises ServiceError when the job does not run, or the command ends with another exit code than 0.
     """
     words = shlex.split(command) if isinstance(command, str) else list(command)
-    if not words:
-        raise ValueError("the command is empty")
+    command_text(words)  # before a probe is sent
     wait_until_ready(client, job_id)
     return client.execute_command(job_id, words).decode("utf-8", "replace")
 
@@ -49,8 +45,9 @@ def wait_until_ready(client: ProminenceClient, job_id: int) -> None:
     while True:
         try:
             client.execute_command(job_id, ["true"])
-        except ServiceError as error:
-            if not error.args[0].startswith(_NOT_READY) or client.clock.monotonic() >= end:
+        except (ServiceError, ServiceUnavailable) as error:
+            may_become_ready = error.args[0].startswith(_NOT_READY) or isinstance(error, ServiceUnavailable)
+            if not may_become_ready or client.clock.monotonic() >= end:
                 raise
         else:
             return
@@ -78,37 +75,6 @@ def take_snapshot(
             if client.clock.monotonic() >= end:
                 raise NotFound(f"no snapshot of {path!r} was made: does it exist in job {job_id}?") from error
         client.clock.sleep(_PROBE_PAUSE_S)
-
-
-def follow_output(
-    client: ProminenceClient, job_id: int, stream: Stream, node: int, describe: Callable[[], JobSnapshot]
-) -> Iterator[str]:
-    """A job's output piece by piece as it is written, until the job has ended.
-
-    Output begins anew when the job is started again; a line in brackets says so.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    offset, pause, run = 0, _FIRST_PAUSE_S, None
-    while True:
-        snapshot = describe()
-        if run is not None and snapshot.run != run and offset:
-            yield decoder.decode(b"", final=True)
-            yield f"\n[job {job_id} was started again: its output begins anew]\n"
-            decoder.reset()
-            offset = 0
-        run = snapshot.run
-        piece = client.read_output(job_id, stream, node=node, offset=offset)
-        offset += len(piece)
-        if piece:
-            yield decoder.decode(piece)
-            pause = _FIRST_PAUSE_S
-        elif snapshot.has_certainly_ended:
-            if rest := decoder.decode(b"", final=True):
-                yield rest
-            return
-        else:
-            client.clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def was_done(call: Callable[[], None]) -> bool:

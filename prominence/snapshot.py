@@ -75,9 +75,20 @@ class JobSnapshot(Snapshot):
         return self.status == "completed" and bool(codes) and all(code == 0 for code in codes)
 
     @property
-    def run(self) -> tuple[int | None, int]:
-        """Changes when the job is started anew, and its output begins from the start again."""
-        return self.events.get("startTime"), int(self.execution.get("retries") or 0)
+    def has_begun(self) -> bool:
+        """True while it runs, and after its end; not while it waits to be started again."""
+        return self.status == "running" or self.has_ended
+
+    def was_restarted_since(self, earlier: JobSnapshot) -> bool:
+        """True when it was started anew: its output then begins from the start again.
+
+        A number of retries that was not told earlier says nothing: some services tell it only at the end.
+        """
+        if not self.has_begun:
+            return False
+        start, retries = self.events.get("startTime"), self.execution.get("retries")
+        was_retried = retries is not None and earlier.execution.get("retries") not in {None, retries}
+        return was_retried or start not in {None, earlier.events.get("startTime")}
 
 
 class WorkflowSnapshot(Snapshot):

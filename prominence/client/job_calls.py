@@ -102,6 +102,9 @@ class JobCalls(Calls):
 
     def read_output(self, job_id: int, stream: Stream, *, node: int = 0, offset: int = 0) -> bytes:
         """What a job has written to a stream so far, from a byte offset on."""
+        for name, number in (("node", node), ("offset", offset)):
+            if number < 0:
+                raise InvalidDescription(name, number, "0 or more")
         query = {"node": str(node), "offset": str(offset)}
         return self._get(f"/jobs/{int(job_id)}/{stream}", query, expect_json=False).body
 
@@ -110,11 +113,7 @@ class JobCalls(Calls):
 
         ServiceError when it ends with another exit code than 0, or the job does not run (yet).
         """
-        for number, word in enumerate(command):
-            if "," in word:
-                rule = "no comma: the service takes the words of a command separated by commas"
-                raise InvalidDescription(f"command[{number}]", word, rule)
-        path, query = f"/jobs/{int(job_id)}/exec", {"command": ",".join(command)}
+        path, query = f"/jobs/{int(job_id)}/exec", {"command": command_text(command)}
         return self._call("ONCE", "POST", path, query, expect_json=False).body
 
     def create_snapshot(self, job_id: int, path: str) -> None:
@@ -124,6 +123,17 @@ class JobCalls(Calls):
     def get_snapshot_url(self, job_id: int) -> str:
         """Presigned URL of the latest snapshot (``.tgz``), whether or not there is one yet."""
         return str(self._get(f"/jobs/{int(job_id)}/snapshot").json()["url"])
+
+
+def command_text(words: Sequence[str]) -> str:
+    """A command as the service takes it; raises InvalidDescription where that cannot be."""
+    if not words:
+        raise InvalidDescription("command", words, "at least one word")
+    for number, word in enumerate(words):
+        if "," in word:
+            rule = "no comma: the service takes the words of a command separated by commas"
+            raise InvalidDescription(f"command[{number}]", word, rule)
+    return ",".join(words)
 
 
 def _listing(answer: Answer) -> Listing:

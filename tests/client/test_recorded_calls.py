@@ -56,7 +56,7 @@ EXCHANGES = {
     "list_objects": 7,
     "list_workflow_jobs": 23,
     "list_workflows": 12,
-    "read_output": 98,
+    "read_output": 96,
     "remove_job": 8,
     "remove_workflow": 4,
     "rerun_workflow": 4,

@@ -235,7 +235,46 @@ def test_a_comma_cannot_be_sent_in_a_command(fake: FakeService, session: Session
 
     with pytest.raises(InvalidDescription, match=r"command\[1\] = 'a,b': no comma"):
         Job(id=7, session=session).execute(command)
-    assert worker.commands == ["true"]
+    assert worker.commands == []
+
+
+@pytest.mark.parametrize("command", ["", []])
+def test_no_command_is_none(command: Any, fake: FakeService, session: Session) -> None:
+    with pytest.raises(InvalidDescription, match=r"command = .*: at least one word"):
+        Job(id=7, session=session).execute(command)
+    assert fake.received == []
+
+
+RECORDED_DELAYS = [(7.89, 20), (24.83, 67), (8.69, 21)]
+"""Seconds after a job was first seen running until it took commands, and how many were refused before."""
+
+
+@pytest.mark.parametrize(("seconds", "refusals"), RECORDED_DELAYS)
+def test_a_command_waits_as_long_as_real_jobs_let_it_wait(
+    seconds: float, refusals: int, fake: FakeService, session: Session, clock: VirtualClock
+) -> None:
+    commands = []
+
+    def worker(request: Received) -> Reply:
+        commands.append(request.query["command"])
+        if clock.elapsed < seconds:
+            return refuses("Unable to execute command")
+        return Reply(body=b"out\n", content_type="text/html")
+
+    fake.script("POST", "/jobs/7/exec", worker)
+    assert Job(id=7, session=session).execute("pwd") == "out\n"
+    assert commands.count("pwd") == 1
+    assert commands[-2:] == ["true", "pwd"]
+    assert 2 < len(commands) <= refusals
+    assert seconds <= clock.elapsed < seconds + 3
+
+
+def test_a_lost_answer_to_a_probe_is_none_to_the_command(fake: FakeService, session: Session) -> None:
+    fake.script("POST", "/jobs/7/exec", RESET, Reply(content_type="text/html"), RESET)
+    with pytest.raises(ServiceUnavailable):
+        Job(id=7, session=session).execute("rm data")
+    sent = [each.query["command"] for each in fake.received]
+    assert sent == ["true", "true", "rm,data"]
 
 
 def test_a_snapshot_is_fetched_when_it_is_there(fake: FakeService, session: Session, tmp_path: Path) -> None:
@@ -260,51 +299,6 @@ def test_a_snapshot_that_is_never_made_is_told(
     with pytest.raises(NotFound, match="no snapshot of 'res' was made"):
         Job(id=7, session=session).get_snapshot("res")
     assert clock.elapsed >= 30
-
-
-class Writer:
-    """A job's output: what was written by the time of each look, and the answer that describes it."""
-
-    def __init__(self, *looks: tuple[str, int, bytes]) -> None:
-        self._looks = list(looks)
-        self._now = self._looks[0]
-
-    def describe(self, _: Received) -> Reply:
-        self._now = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
-        status, retries, _output = self._now
-        events = {"startTime": 100 + retries}
-        return says([{"id": 7, "status": status, "events": events, "execution": {"retries": retries}}])
-
-    def read(self, request: Received) -> Reply:
-        return Reply(body=self._now[2][int(request.query["offset"]) :], content_type="text/html")
-
-
-def test_output_is_followed_by_offset_to_the_end(fake: FakeService, session: Session) -> None:
-    writer = Writer(
-        ("idle", 0, b""),
-        ("running", 0, "é".encode()[:1]),
-        ("running", 0, "é\nline".encode()),
-        ("completed", 0, "é\nline 2\n".encode()),
-    )
-    fake.script("GET", "/jobs/7", writer.describe)
-    fake.script("GET", "/jobs/7/stdout", writer.read)
-
-    assert "".join(Job(id=7, session=session).logs(follow=True)) == "é\nline 2\n"
-
-    reads = [each for each in fake.received if each.path.endswith("stdout")]
-    assert [each.query["offset"] for each in reads] == ["0", "0", "1", "7", "10"]
-
-
-def test_output_that_begins_anew_is_said_so(fake: FakeService, session: Session) -> None:
-    writer = Writer(
-        ("running", 0, b"first\n"), ("idle", 1, b""), ("running", 1, b"sec"), ("completed", 1, b"second\n")
-    )
-    fake.script("GET", "/jobs/7", writer.describe)
-    fake.script("GET", "/jobs/7/stdout", writer.read)
-
-    text = "".join(Job(id=7, session=session).logs(follow=True))
-
-    assert text == "first\n\n[job 7 was started again: its output begins anew]\nsecond\n"
 
 
 # ---- the other calls

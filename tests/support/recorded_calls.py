@@ -151,7 +151,10 @@ def _delete_several(name: str) -> Callable[[Recorded], Call]:
 
 
 def _read_output(made: Recorded, job: int, stream: str) -> Call:
-    return Call("read_output", (job, stream), {name: _number(value) for name, value in made.query.items()})
+    place = {name: _number(value) for name, value in made.query.items()}
+    if min(place.values(), default=0) < 0:
+        raise NoCall  # refused by the client itself
+    return Call("read_output", (job, stream), place)
 
 
 def _execute(made: Recorded, job: int) -> Call:

@@ -1,0 +1,134 @@
+"""Following a job's output while it is written.
+
+Output is read by offset. It begins from the start again when the service starts the job again, which is seen
+in two ways: the job's start changes, and what was read last is not where it was. So each look asks for the
+end of what it has, too.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from prominence.exceptions import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prominence.client import ProminenceClient, Stream
+    from prominence.clock import Clock
+    from prominence.snapshot import JobSnapshot
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+_OVERLAP: Final = 64  # bytes; shorter ones are found again by chance more often
+
+T = TypeVar("T")
+
+
+def follow_output(
+    client: ProminenceClient,
+    job_id: int,
+    stream: Stream,
+    node: int,
+    describe: Callable[[], JobSnapshot],
+    *,
+    outage_tolerance_s: float,
+) -> Iterator[str]:
+    """A job's output piece by piece as it is written, until the job has ended.
+
+    Output begins anew when the job is started again; a line in brackets says so. Raises ServiceUnavailable
+    when no usable answer came for ``outage_tolerance_s``.
+    """
+
+    def borne(call: Callable[[], T]) -> T:
+        return _bearing_outages(call, client.clock, outage_tolerance_s)
+
+    output, run = _Output(client, job_id, stream, node), _Run()
+    pause = _FIRST_PAUSE_S
+    snapshot = borne(describe)
+    while True:
+        has_ended = snapshot.has_certainly_ended
+        piece = borne(output.unread)
+        if not has_ended:
+            snapshot = borne(describe)  # after the piece, which may be of the run before
+        if run.is_over(snapshot, is_output_gone=piece is None):
+            if output.was_begun:
+                yield f"{output.begin_anew()}\n[job {job_id} was started again: its output begins anew]\n"
+        elif piece:
+            yield output.take(piece)
+            pause = _FIRST_PAUSE_S
+        elif has_ended:
+            if rest := output.begin_anew():
+                yield rest
+            return
+        else:
+            client.clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+class _Run:
+    """One run of a job, until it is started again."""
+
+    def __init__(self) -> None:
+        self._known: JobSnapshot | None = None
+
+    def is_over(self, snapshot: JobSnapshot, *, is_output_gone: bool) -> bool:
+        """True when the job was started again; then the next run is meant."""
+        was_restarted = self._known is not None and snapshot.was_restarted_since(self._known)
+        if is_output_gone and not was_restarted:
+            self._known = None  # the change of its start may be told later
+        elif snapshot.has_begun:
+            self._known = snapshot
+        return was_restarted or is_output_gone
+
+
+class _Output:
+    """What has been read of one output of a job, and the text in it."""
+
+    def __init__(self, client: ProminenceClient, job_id: int, stream: Stream, node: int) -> None:
+        self._client = client
+        self._job_id = job_id
+        self._stream = stream
+        self._node = node
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._read = 0
+        self._tail = b""
+
+    @property
+    def was_begun(self) -> bool:
+        return self._read > 0
+
+    def unread(self) -> bytes | None:
+        """What was written beyond the bytes that were taken; None when those are not there any more."""
+        offset = self._read - len(self._tail)
+        found = self._client.read_output(self._job_id, self._stream, node=self._node, offset=offset)
+        return found[len(self._tail) :] if found.startswith(self._tail) else None
+
+    def take(self, piece: bytes) -> str:
+        """The text of a piece, up to its last whole character."""
+        self._read += len(piece)
+        self._tail = (self._tail + piece)[-_OVERLAP:]
+        return self._decoder.decode(piece)
+
+    def begin_anew(self) -> str:
+        """What is left of a character that was not completed."""
+        self._read, self._tail = 0, b""
+        rest = self._decoder.decode(b"", final=True)
+        self._decoder.reset()
+        return rest
+
+
+def _bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float) -> T:
+    end = clock.monotonic() + tolerance_s
+    while True:
+        try:
+            return call()
+        except ServiceUnavailable as error:
+            if clock.monotonic() >= end:
+                raise
+            log.warning("cannot follow the output at the moment: %s", error)
+        clock.sleep(_LONGEST_PAUSE_S)
