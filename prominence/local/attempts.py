@@ -14,6 +14,7 @@ from prominence.local.listing import AMONG
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from prominence.local.objects import Objects
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
 
@@ -28,8 +29,9 @@ _COLUMNS: Final = """id, attempt,
 class Attempts:
     """Finds attempts without reading whole descriptions: there may be tens of thousands."""
 
-    def __init__(self, store: Store, signer: Signer, url: str) -> None:
+    def __init__(self, store: Store, objects: Objects, signer: Signer, url: str) -> None:
         self._store = store
+        self._objects = objects
         self._signer = signer
         self._url = url
 
@@ -62,7 +64,7 @@ class Attempts:
             "PROMINENCE_URL": self._url,
             "PROMINENCE_TOKEN": self._signer.job_token(attempt.job, walltime_s),
         }
-        return Assignment(description, environment)
+        return Assignment(description, environment, self._objects.named_in(description))
 
     def description(self, job: int) -> dict[str, Any]:
         """A job with its inputs, as it is to run."""

@@ -31,11 +31,13 @@ class Assignment(NamedTuple):
     """All that is needed to run a job once.
 
     ``description`` is the job in the API's JSON, already validated, the values of a factory filled in;
-    ``environment`` is set for every task (the job's token and the service's URL among it).
+    ``environment`` is set for every task (the job's token and the service's URL among it); ``objects``
+    tells where the uploaded files lie that the job names as artifacts or images.
     """
 
     description: dict[str, Any]
     environment: dict[str, str]
+    objects: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
-from prominence.local.attempts import Attempts
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
 from prominence.local.listing import AMONG, FEED_PAGE, KEPT_S
@@ -24,10 +23,10 @@ from prominence.local.listing import AMONG, FEED_PAGE, KEPT_S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from prominence.local.attempts import Attempts
     from prominence.local.engine import OutputPart
     from prominence.local.listing import OutputKind, Query
     from prominence.local.store import Store
-    from prominence.local.tokens import Signer
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +52,12 @@ class Found(NamedTuple):
 
 class Jobs:
     def __init__(
-        self, store: Store, engine: Engine, signer: Signer, url: str, *, idempotent: bool = True
+        self, store: Store, attempts: Attempts, engine: Engine, url: str, *, idempotent: bool = True
     ) -> None:
         self._store = store
         self._idempotent = idempotent
         self._engine = engine
-        self._attempts = Attempts(store, signer, url)
+        self._attempts = attempts
         self.url = url
         newest = store.read("select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as rev from jobs")[
             0

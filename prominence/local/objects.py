@@ -82,6 +82,11 @@ class Objects:
             if self.path_of(name) is None:
                 raise Refusal(400, f"{kind} {name} does not exist")
 
+    def named_in(self, description: dict[str, Any]) -> dict[str, str]:
+        """Where the artifacts and images of a job lie; those that were deleted meanwhile are left out."""
+        paths = {name: self.path_of(name) for _, name in _object_names(description)}
+        return {name: str(path) for name, path in paths.items() if path is not None}
+
     def find(self, key: str) -> StoredObject | None:
         rows = self._store.read("select * from objects where key = ?", (key,))
         return self._stored(rows[0]) if rows else None

@@ -17,6 +17,7 @@ import uvicorn
 from prominence.exceptions import LocalServiceError
 from prominence.local.api.answers import BASE
 from prominence.local.api.app import application
+from prominence.local.attempts import Attempts
 from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
@@ -82,7 +83,8 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     capacity, _ = engine.capacity()
     objects = Objects(store, state.objects, signer.user)
     objects.open()
-    jobs = Jobs(store, engine, signer, url, idempotent=not options.rough)
+    attempts = Attempts(store, objects, signer, url)
+    jobs = Jobs(store, attempts, engine, url, idempotent=not options.rough)
     await jobs.recover()
     app = application(state=state, store=store, signer=signer, objects=objects, jobs=jobs, engine=engine)
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)

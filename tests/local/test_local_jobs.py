@@ -417,10 +417,11 @@ def test_a_long_poll_without_a_change_ends_empty(service: LocalService) -> None:
         ({}, "a job must contain resources"),
         (job("true", foo=1), 'invalid item "foo" in job description'),
         (job("true", resources={"cpus": 0}), "number of cpus must be at least 1"),
-        (job("true", resources={"nodes": 2}), "jobs of several nodes are not run by the local service"),
-        (job("true", task={"type": "openmpi"}), "tasks of type openmpi are not run by the local service"),
         (job("", task={}), "a task needs a cmd where no container runs (there is no entry point)"),
-        (job("true", artifacts=[{"url": "http://x.test"}]), "artifacts are not fetched by the local service"),
+        (
+            job("true", artifacts=[{"url": "http://x.test/a", "mountpoint": "d:/mnt"}]),
+            "a mountpoint needs a container: set PROMINENCE_LOCAL_RUNTIME, or leave it out",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_with_the_reason(

@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +34,7 @@ from prominence.local.machine.files import AttemptFiles, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
+from prominence.local.machine.runtimes import RuntimeOptions, runtime_of
 from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, UNABLE_REASON
 from prominence.local.machine.watch import ProcessWatch
 
@@ -67,8 +67,16 @@ class Machine:
     ``minute`` is the length of a walltime minute in seconds; tests shorten it.
     """
 
-    def __init__(self, root: Path, capacity: Capacity, minute: float = 60.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        capacity: Capacity,
+        minute: float = 60.0,
+        runtime: RuntimeOptions = RuntimeOptions(),  # noqa: B008 - frozen
+    ) -> None:
         self._root = root
+        self._runtime_options = runtime
+        self._runtime = runtime_of(runtime)
         self._queue = Queue(capacity)
         self._minute = minute
         self._running: dict[AttemptId, _Running] = {}
@@ -100,15 +108,12 @@ class Machine:
             await self._launcher.close()
 
     def refuses(self, description: dict[str, Any]) -> str | None:
-        if description["resources"].get("nodes", 1) != 1:
-            return "jobs of several nodes are not run by the local service"
-        if description.get("artifacts"):
-            return "artifacts are not fetched by the local service"
-        for task in description["tasks"]:
-            if task.get("type", "basic") != "basic":
-                return f"tasks of type {task['type']} are not run by the local service"
-            if not task.get("cmd"):
-                return "a task needs a cmd where no container runs (there is no entry point)"
+        if self._runtime.has_images:
+            return None
+        if any("mountpoint" in artifact for artifact in description.get("artifacts") or []):
+            return "a mountpoint needs a container: set PROMINENCE_LOCAL_RUNTIME, or leave it out"
+        if not all(task.get("cmd") for task in description["tasks"]):
+            return "a task needs a cmd where no container runs (there is no entry point)"
         return None
 
     async def submit(self, attempts: Sequence[Attempt]) -> None:
@@ -235,30 +240,31 @@ class Machine:
 
     def _instructions(self, assignment: Assignment, needs: Needs) -> dict[str, Any]:
         resources = assignment.description["resources"]
+        nodes = resources.get("nodes", 1)
         provisioned = {
-            "cpus": needs.cpus,
-            "memory": needs.memory,
+            "cpus": needs.cpus // nodes,
+            "memory": needs.memory / nodes if nodes > 1 else needs.memory,
             "disk": resources.get("disk", 10),
-            "nodes": resources.get("nodes", 1),
+            "nodes": nodes,
         }
         environment = {
             **assignment.environment,
-            "PROMINENCE_CPUS": str(needs.cpus),
-            "PROMINENCE_MEMORY": f"{needs.memory:g}",
-            "PROMINENCE_NODES": str(provisioned["nodes"]),
-            "PROMINENCE_NODE_NUM": "0",
+            "PROMINENCE_CPUS": str(provisioned["cpus"]),
+            "PROMINENCE_MEMORY": f"{provisioned['memory']:g}",
+            "PROMINENCE_NODES": str(nodes),
         }
         return {
             "boot_id": boot_id(),
             "job": assignment.description,
             "environment": environment,
+            "objects": dict(assignment.objects),
+            "runtime": asdict(self._runtime_options),
             "walltime_s": resources.get("walltime", 720) * self._minute,
             "kill_grace_s": _KILL_GRACE_S,
             "execution": {
                 "site": "local",
                 "provisionedResources": provisioned,
                 "cpu": self._hardware,
-                "runtimeVersion": {"host": os.uname().release},
             },
         }
 
@@ -343,8 +349,8 @@ class Machine:
             ATTEMPT_VARIABLE, str(files.root), files.noted_tasks(), claim.time if claim else time.time()
         )
         log.warning("attempt %s was lost; ended %d of its processes", attempt, ended)
-        for left in (files.scratch, files.tmp):
-            shutil.rmtree(left, ignore_errors=True)
+        self._runtime.remove(files.noted_containers())
+        files.remove_scratch()
         lost = Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
         with contextlib.suppress(OSError):
             write_json(files.outcome, asdict(lost))

@@ -7,14 +7,17 @@
     cancel         there when the attempt is to be ended
     tasks          process numbers of the tasks, each of them a session; one a line
     outcome.json   written last, by rename
+    containers     names of containers that were started; one a line
     stdout.0 ...   output of the tasks, one file per node
     scratch/ tmp/  what the tasks see as their home and /tmp; removed at the end
+    scratch.1 ...  the same of further nodes
     outputs/       files and archives that were staged out
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +39,15 @@ class Claim:
     time: float
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One of the job's nodes, all of them on this machine: what its tasks see as their home and /tmp."""
+
+    number: int
+    scratch: Path
+    tmp: Path
+
+
 class AttemptFiles:
     """Paths and small files of one attempt; creating the object touches nothing."""
 
@@ -45,6 +57,7 @@ class AttemptFiles:
         self.lock = root / "lock"
         self.cancel = root / "cancel"
         self.tasks = root / "tasks"
+        self.containers = root / "containers"
         self.outcome = root / "outcome.json"
         self.log = root / "supervisor.log"
         self.scratch = root / "scratch"
@@ -53,6 +66,21 @@ class AttemptFiles:
 
     def stream(self, name: str, node: int) -> Path:
         return self.root / f"{name}.{node}"
+
+    def node(self, number: int) -> Node:
+        suffix = f".{number}" if number else ""
+        return Node(number, self.root / f"scratch{suffix}", self.root / f"tmp{suffix}")
+
+    def container_name(self, number: int) -> str:
+        """A name for the attempt's n-th container, which no other attempt of any service has."""
+        place = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        return f"prominence-{place}-{self.root.name}-{number}"
+
+    def remove_scratch(self) -> None:
+        """Remove what only the tasks needed, of all nodes."""
+        for name in ("scratch", "tmp"):
+            for directory in self.root.glob(f"{name}*"):
+                shutil.rmtree(directory, ignore_errors=True)
 
     def create(self, description: dict[str, Any]) -> None:
         """Make the directory and say in it what is to be run; doing it again changes nothing."""
@@ -106,14 +134,17 @@ class AttemptFiles:
 
     def note_task(self, pid: int) -> None:
         """Put a task's process on record, for whoever has to end it if the supervisor is lost."""
-        with self.tasks.open("a", encoding="ascii") as file:
-            file.write(f"{pid}\n")
+        _append_line(self.tasks, str(pid))
 
     def noted_tasks(self) -> set[int]:
-        try:
-            return {int(line) for line in self.tasks.read_text(encoding="ascii").split()}
-        except FileNotFoundError:
-            return set()
+        return {int(line) for line in _lines(self.tasks)}
+
+    def note_container(self, name: str) -> None:
+        """The same for a container, before it is started."""
+        _append_line(self.containers, name)
+
+    def noted_containers(self) -> list[str]:
+        return _lines(self.containers)
 
     def is_supervised(self) -> bool:
         """True while a supervisor holds the lock."""
@@ -128,6 +159,18 @@ class AttemptFiles:
         finally:
             os.close(descriptor)
         return False
+
+
+def _append_line(path: Path, text: str) -> None:
+    with path.open("a", encoding="ascii") as file:
+        file.write(f"{text}\n")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return []
 
 
 def write_json(path: Path, value: object) -> None:

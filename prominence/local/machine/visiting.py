@@ -12,7 +12,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from prominence.local.machine import processes
-from prominence.local.machine.host_runtime import inherited
+from prominence.local.machine.runtimes.host import inherited
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -1,8 +1,7 @@
-"""What goes into an attempt's scratch directory before its tasks run, and comes out of it afterwards."""
+"""What is brought out of an attempt's scratch directory after its tasks ran."""
 
 from __future__ import annotations
 
-import base64
 import glob
 import os
 import shutil
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.local.machine.host_runtime import CONTAINER_HOME
+from prominence.local.machine.runtimes.base import CONTAINER_HOME
 
 if TYPE_CHECKING:
     from prominence.local.machine.files import AttemptFiles
@@ -28,14 +27,6 @@ class StagedOut:
     files: list[dict[str, Any]] = field(default_factory=list)
     dirs: list[dict[str, Any]] = field(default_factory=list)
     reason: str = ""
-
-
-def stage_in(description: dict[str, Any], files: AttemptFiles) -> None:
-    """Write the inputs, under their base names as the service does."""
-    for entry in description.get("inputs", []):
-        target = files.scratch / Path(entry["filename"]).name
-        target.write_bytes(base64.b64decode(entry["content"]))
-        target.chmod(0o775 if entry.get("executable") else 0o644)
 
 
 def stage_out(description: dict[str, Any], files: AttemptFiles) -> StagedOut:
