@@ -15,6 +15,7 @@
     ├── ServiceUnavailable          try again later: no usable answer (also a ConnectionError)
     │   └── DeadlineExceeded        the same, and the time allowed is used up (also a TimeoutError)
     ├── SubmissionUncertain         the job may or may not have been accepted: do not submit it blindly
+    ├── DuplicateRun                it was accepted more than once: keep one, delete the others
     ├── ContentMismatch             what arrived is not what was sent: transfer it again
     ├── WaitTimeout                 the job goes on; wait again (also a TimeoutError)
     ├── JobFailedError              the job ended without success
@@ -130,15 +131,32 @@ class DeadlineExceeded(ServiceUnavailable, TimeoutError):
 class SubmissionUncertain(ProminenceError):
     """Whether the service accepted a submission is not known.
 
-    ``tag`` is the value of the submission's reserved label: a job that carries it is this one.
+    ``tag`` is the value of the submission's reserved label: a job that carries it is this one. It is None
+    for clones and reruns, which carry none of their own. ``sends`` tells how many requests may have arrived.
     """
 
-    def __init__(self, message: str, tag: str) -> None:
+    def __init__(self, message: str, tag: str | None, sends: int = 1) -> None:
         super().__init__(message)
+        self.tag = tag
+        self.sends = sends
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.tag, self.sends)
+
+
+class DuplicateRun(ProminenceError):
+    """The service accepted one submission more than once, and more than one of them runs, or may have run.
+
+    ``ids`` are all of them, the oldest first; ``tag`` is the value of the reserved label that they share.
+    """
+
+    def __init__(self, message: str, ids: tuple[int, ...], tag: str) -> None:
+        super().__init__(message)
+        self.ids = ids
         self.tag = tag
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.tag)
+        return type(self), (str(self), self.ids, self.tag)
 
 
 class ContentMismatch(ProminenceError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from prominence.client import Stream
     from prominence.client.downloads import Progress
-    from prominence.client.submission import Submitted
+    from prominence.client.submission import Submission, Submitted
     from prominence.exceptions import ProminenceError
     from prominence.outputs import OutputKind
     from prominence.session import Session
@@ -95,7 +95,7 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def clone(self) -> Job:
         """Submit the same job again; the new one.
 
-        It is never sent twice: ServiceUnavailable means that it may or may not have arrived.
+        It is asked for once: SubmissionUncertain means that it may or may not have been made.
         """
         twin = Job(id=self._session.client.clone_job(self._known_id()), session=self._given_session)
         twin._is_known = True
@@ -222,8 +222,11 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def _watcher(self) -> Watcher[JobSnapshot]:
         return self._session.watcher
 
+    def _check_is_single(self, submission: Submission) -> None:
+        self._session.client.check_job_is_single(submission)
+
     def _submit(self) -> Submitted:
-        return self._session.client.create_job(self.to_dict(), tag=self._tag, was_sent=self._was_sent)
+        return self._session.client.create_job(self.to_dict(), submission=self._submission)
 
     def _detailed(self) -> JobSnapshot:
         current = self._current()

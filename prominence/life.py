@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from prominence.exceptions import ProminenceError, SubmissionUncertain
+from prominence.client.submission import Submission
+from prominence.exceptions import DuplicateRun, ProminenceError
 from prominence.session import Session
 from prominence.snapshot import Snapshot
 from prominence.waiting import wait_for_end
@@ -33,8 +34,8 @@ class Life(Generic[S]):
     def __init__(self, id: int | None, session: Session | None) -> None:  # noqa: A002
         self._id = id
         self._given_session = session
-        self._tag: str | None = None
-        self._was_sent = False
+        self._submission = Submission()
+        self._twins_are_told = False
         self._is_known = False  # the service has told its id
         self._creating = threading.Lock()
         self._snapshot: S | None = None
@@ -74,18 +75,14 @@ class Life(Generic[S]):
         """Submit it; its id.
 
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
-        could not be found: calling it again then finds out first, and never submits twice.
+        could not be found, DuplicateRun when it arrived more than once. Calling it again after an error finds
+        out first what came of the requests before, and submits only what never arrived.
         """
         with self._creating:
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
             self.validate()
-            self._tag = self._tag or self._session.client.new_tag()
-            try:
-                self._id, self._revision = self._submit()
-            except SubmissionUncertain:
-                self._was_sent = True
-                raise
+            self._id, self._revision = self._submit()
             self._is_known = True
             return self._id
 
@@ -99,7 +96,8 @@ class Life(Generic[S]):
 
         ``completed`` does not mean success: see ``succeeded`` and ``status_reason``. ``timeout`` is in
         seconds, 0 waits for ever. Raises WaitTimeout when it has passed, NotFound when the service does not
-        know it, ServiceUnavailable when no usable answer came for the session's ``outage_tolerance``.
+        know it, ServiceUnavailable when no usable answer came for the session's ``outage_tolerance``. Where
+        :meth:`create` had to send it twice and both have come to run, the first call raises DuplicateRun.
         """
         known = self._snapshot
         if known is None or not known.has_certainly_ended:
@@ -107,7 +105,21 @@ class Life(Generic[S]):
             known = self._snapshot = wait_for_end(
                 self._watcher, self._what, self._known_id(), self._revision, timeout, is_known=is_known
             )
+        if self._submission.may_have_twins and not self._twins_are_told:
+            self._tell_of_twins()
         return known.status
+
+    def _tell_of_twins(self) -> None:
+        """Raise DuplicateRun once; the next call tells how this one ended."""
+        try:
+            self._check_is_single(self._submission)
+        except DuplicateRun:
+            self._twins_are_told = True
+            raise
+        self._twins_are_told = True
+
+    def _check_is_single(self, submission: Submission) -> None:
+        raise NotImplementedError
 
     @property
     def _watcher(self) -> Watcher[S]:

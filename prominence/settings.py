@@ -74,6 +74,8 @@ class Settings:
 
     ``url`` is None for the embedded service; ``announce`` tells whether a line on standard error says so.
     ``token_is_stored`` tells that the token is that of the last login, and may be replaced by a newer one.
+    ``settle_window`` (``PROMINENCE_SETTLE_WINDOW``) is how long, in seconds, a submission whose answer was
+    lost may take to arrive; None means 120, and 5 for the embedded service.
     """
 
     url: str | None
@@ -83,6 +85,7 @@ class Settings:
     token_is_stored: bool = False
     ssl_verify: bool | str = True
     announce: bool = False
+    settle_window: float | None = None
 
     @classmethod
     def from_environment(
@@ -114,6 +117,7 @@ class Settings:
             token_is_stored=is_stored,
             ssl_verify=login.ssl_verify,
             announce=url is None and not by_name,
+            settle_window=_positive("PROMINENCE_SETTLE_WINDOW", environ),
         )
 
 

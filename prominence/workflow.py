@@ -12,7 +12,7 @@ from prominence.live import was_done
 from prominence.snapshot import WorkflowSnapshot
 
 if TYPE_CHECKING:
-    from prominence.client.submission import Submitted
+    from prominence.client.submission import Submission, Submitted
     from prominence.session import Session
     from prominence.watch import Watcher
 
@@ -51,7 +51,7 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def rerun(self) -> int:
         """Run again what failed, once this workflow has ended; id of the new workflow.
 
-        It is never sent twice: ServiceUnavailable means that it may or may not have arrived.
+        It is asked for once: SubmissionUncertain means that it may or may not have been made.
         """
         return self._session.client.rerun_workflow(self._known_id())
 
@@ -64,8 +64,11 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def _watcher(self) -> Watcher[WorkflowSnapshot]:
         return self._session.workflow_watcher
 
+    def _check_is_single(self, submission: Submission) -> None:
+        self._session.client.check_workflow_is_single(submission)
+
     def _submit(self) -> Submitted:
-        return self._session.client.create_workflow(self.to_dict(), tag=self._tag, was_sent=self._was_sent)
+        return self._session.client.create_workflow(self.to_dict(), submission=self._submission)
 
     def _describe(self) -> WorkflowSnapshot:
         found = self._session.client.describe_workflow(self._known_id())

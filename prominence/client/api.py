@@ -52,7 +52,11 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         self.clock = clock or MACHINE_CLOCK
         self.new_tag = new_tag
         self._transport: Transport = Transport(
-            service_for(self.settings, self.clock), self.settings.ssl_verify, self.clock, random
+            service_for(self.settings, self.clock),
+            self.settings.ssl_verify,
+            self.clock,
+            random,
+            settle_s=self.settings.settle_window,
         )
 
     def __enter__(self) -> Self:

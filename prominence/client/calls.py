@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from prominence.client.answers import Answer
+    from prominence.client.submission import Submission, Submitted
     from prominence.client.transport import Transport
 
 
@@ -28,6 +29,24 @@ class Calls:
         from prominence.client.transport import Request
 
         return self._transport.send(Request(method, path, Kind[kind], query, **options))
+
+    def _submit(self, path: str, description: dict[str, Any], submission: Submission | None) -> Submitted:
+        from prominence.client.submission import Submission
+        from prominence.client.submitting import submit
+
+        submission = submission or Submission()
+        submission.tag = submission.tag or self.new_tag()
+        return submit(self._transport, path, description, submission)
+
+    def _check_single(self, path: str, submission: Submission) -> None:
+        from prominence.client.submitting import check_single
+
+        check_single(self._transport, path, submission)
+
+    def _submit_unlabelled(self, path: str, what: str) -> int:
+        from prominence.client.submitting import submit_unlabelled
+
+        return submit_unlabelled(self._transport, path, what)
 
     def _end(self, path: str, query: Mapping[str, str] | None, no_such: str) -> bool:
         """Delete jobs or workflows; False where the service says that there was nothing to delete."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from prominence.client.answers import Answer
-    from prominence.client.submission import Submitted
+    from prominence.client.submission import Submission, Submitted
 
 Stream = Literal["stdout", "stderr"]
 NO_SUCH_JOB = "No such job"
@@ -25,16 +25,18 @@ class Listing(NamedTuple):
 
 
 class JobCalls(Calls):
-    def create_job(self, job: dict[str, Any], *, tag: str | None = None, was_sent: bool = False) -> Submitted:
+    def create_job(self, job: dict[str, Any], *, submission: Submission | None = None) -> Submitted:
         """Submit a job in the API's JSON; its id.
 
-        ``tag`` names the submission. With ``was_sent`` a job that has it is looked for before anything is
-        sent: say so after SubmissionUncertain.
-        Raises SubmissionUncertain when answers were lost and the job could not be found either.
+        With the ``submission`` of a call that failed, what was sent then is looked for before anything is
+        sent again. Raises SubmissionUncertain when answers were lost and the job could not be found either,
+        DuplicateRun when it arrived more than once.
         """
-        from prominence.client.submission import submit
+        return self._submit("/jobs", job, submission)
 
-        return submit(self._transport, "/jobs", job, tag or self.new_tag(), was_sent=was_sent)
+    def check_job_is_single(self, submission: Submission) -> None:
+        """Raise DuplicateRun when more than one job of this submission has come to run by now."""
+        self._check_single("/jobs", submission)
 
     def list_jobs(
         self,
@@ -97,8 +99,11 @@ class JobCalls(Calls):
         self._call("REMOVE", "PUT", f"/jobs/{int(job_id)}/remove")
 
     def clone_job(self, job_id: int) -> int:
-        """Submit the same job again; the new id. Never repeated blindly: it cannot be recognised."""
-        return int(self._call("ONCE", "PUT", f"/jobs/{int(job_id)}/clone").json()["id"])
+        """Submit the same job again; the new id.
+
+        It is asked for once, for nothing marks a clone: SubmissionUncertain says that it may have been made.
+        """
+        return self._submit_unlabelled(f"/jobs/{int(job_id)}/clone", f"a clone of job {job_id}")
 
     def read_output(self, job_id: int, stream: Stream, *, node: int = 0, offset: int = 0) -> bytes:
         """What a job has written to a stream so far, from a byte offset on."""

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEADLINE_S: Final = 60.0
+SETTLE_REMOTE_S: Final = 120.0
+SETTLE_LOCAL_S: Final = 5.0
 _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
 _PIECE: Final = 65536  # bytes read at once, at most
@@ -82,12 +84,19 @@ class Transport:
     """Sends requests to one service; may be used by many threads at once."""
 
     def __init__(
-        self, service: Service, ssl_verify: bool | str, clock: Clock, random: Random | None = None
+        self,
+        service: Service,
+        ssl_verify: bool | str,
+        clock: Clock,
+        random: Random | None = None,
+        *,
+        settle_s: float | None = None,
     ) -> None:
         self.service = service
         self.clock = clock
         self.features: frozenset[str] = frozenset()  # what the service has beyond the API
-        self._random = random or Random()  # noqa: S311 - jitter is no secret
+        self.random = random or Random()  # noqa: S311 - jitter is no secret
+        self._settle_s = settle_s
         self._ssl_verify = ssl_verify
         self._session = _Session()
         self._session.headers["User-Agent"] = _USER_AGENT
@@ -96,6 +105,13 @@ class Transport:
             self._session.mount(scheme, adapter)
         self._has_answered = False
         self._keeps_connections: bool | None = None  # None: not known yet
+
+    @property
+    def settle_s(self) -> float:
+        """How long after an ambiguous failure a submission may still arrive, in seconds."""
+        if self._settle_s is not None:
+            return self._settle_s
+        return SETTLE_LOCAL_S if self.service.is_embedded else SETTLE_REMOTE_S
 
     def close(self) -> None:
         self._session.close()
@@ -140,7 +156,7 @@ class Transport:
                 raise
 
         try:
-            return retrying(kind, started + deadline_s, self.clock, self._random, _log_pause)(attempt)
+            return retrying(kind, started + deadline_s, self.clock, self.random, _log_pause)(attempt)
         except RequestFailed as failed:
             if isinstance(failed.error, RequestFailure):
                 failed.error.attempts = attempts

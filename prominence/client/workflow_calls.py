@@ -9,20 +9,19 @@ from prominence.client.calls import Calls, ids_text, listing_query
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from prominence.client.submission import Submitted
+    from prominence.client.submission import Submission, Submitted
 
 NO_SUCH_WORKFLOW = "No such workflow"
 
 
 class WorkflowCalls(Calls):
-    def create_workflow(
-        self, workflow: dict[str, Any], *, tag: str | None = None, was_sent: bool = False
-    ) -> Submitted:
+    def create_workflow(self, workflow: dict[str, Any], *, submission: Submission | None = None) -> Submitted:
         """Submit a workflow in the API's JSON; its id. See :meth:`create_job`."""
-        from prominence.client.submission import submit
+        return self._submit("/workflows", workflow, submission)
 
-        tag = tag or self.new_tag()
-        return submit(self._transport, "/workflows", workflow, tag, was_sent=was_sent)
+    def check_workflow_is_single(self, submission: Submission) -> None:
+        """Raise DuplicateRun when more than one workflow of this submission has come to run by now."""
+        self._check_single("/workflows", submission)
 
     def list_workflows(
         self,
@@ -66,9 +65,13 @@ class WorkflowCalls(Calls):
         self._call("REMOVE", "PUT", f"/workflows/{int(workflow_id)}/remove")
 
     def clone_workflow(self, workflow_id: int) -> int:
-        """Submit the same workflow again; the new id. Never repeated blindly: it cannot be recognised."""
-        return int(self._call("ONCE", "PUT", f"/workflows/{int(workflow_id)}/clone").json()["id"])
+        """Submit the same workflow again; the new id. Asked for once, as :meth:`clone_job`."""
+        path = f"/workflows/{int(workflow_id)}/clone"
+        return self._submit_unlabelled(path, f"a clone of workflow {workflow_id}")
 
     def rerun_workflow(self, workflow_id: int) -> int:
-        """Run again what failed in an ended workflow; id of the new workflow. Never repeated blindly."""
-        return int(self._call("ONCE", "PUT", f"/workflows/{int(workflow_id)}").json()["id"])
+        """Run again what failed in an ended workflow; id of the new one.
+
+        Asked for once, as :meth:`clone_job`.
+        """
+        return self._submit_unlabelled(f"/workflows/{int(workflow_id)}", f"a rerun of workflow {workflow_id}")

@@ -14,6 +14,7 @@ from support.fake_service import (
     Received,
     Reply,
     cut_short,
+    labelled,
     page,
     refuses,
     says,
@@ -21,11 +22,13 @@ from support.fake_service import (
 )
 
 from prominence import Job, ProminenceClient, Resources, Session, Task
-from prominence.client.submission import SETTLE_LOCAL_S, SETTLE_REMOTE_S, submit
-from prominence.client.transport import Transport
+from prominence.client.submission import Submission
+from prominence.client.submitting import submit
+from prominence.client.transport import SETTLE_LOCAL_S, SETTLE_REMOTE_S, Transport
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.exceptions import (
     AuthenticationError,
+    DuplicateRun,
     FeatureDisabled,
     InvalidDescription,
     PermissionDenied,
@@ -71,6 +74,7 @@ class Accepting:
         self._commits = commits
         self._jobs: list[tuple[str, int]] = []
         self.times: list[float] = []
+        self.status = "running"
 
     def post(self, request: Received) -> Reply:
         self.times.append(self._clock.elapsed)
@@ -84,7 +88,8 @@ class Accepting:
         assert (name, request.query["all"]) == (SUBMISSION_LABEL, "true")
         if self._clock.elapsed < self._lists_from:
             return says([])
-        return says([{"id": job} for its_tag, job in self._jobs if its_tag == tag])
+        mine = [job for its_tag, job in self._jobs if its_tag == tag]
+        return says([{"id": job, "status": self.status, "labels": {name: tag}} for job in mine])
 
     def serve(self, fake: FakeService) -> None:
         fake.script("POST", "/jobs", self.post)
@@ -107,7 +112,7 @@ def test_a_job_is_sent_with_a_fresh_tag_beside_its_own_labels(
 
 def test_a_given_tag_is_used(fake: FakeService, client: ProminenceClient) -> None:
     fake.script("POST", "/jobs", says({"id": 7}, 201))
-    client.create_job({}, tag="feed")
+    client.create_job({}, submission=Submission("feed"))
     assert tag_of(fake.received[0]) == "feed"
 
 
@@ -127,11 +132,11 @@ def test_a_job_whose_answer_was_lost_is_found_and_adopted(
     lost: str, fake: FakeService, client: ProminenceClient
 ) -> None:
     fake.script("POST", "/jobs", LOST[lost])
-    fake.script("GET", "/jobs", says([{"id": 7}]))
+    fake.script("GET", "/jobs", labelled(7))
     assert client.create_job(JOB).id == 7
     assert fake.sent == [("POST", "/jobs"), ("GET", "/jobs")]
-    tag = tag_of(fake.received[0])
-    assert fake.received[1].query == {"all": "true", "constraint": f"{SUBMISSION_LABEL}={tag}"}
+    constraint = f"{SUBMISSION_LABEL}={tag_of(fake.received[0])}"
+    assert fake.received[1].query == {"all": "true", "constraint": constraint, "detail": "true"}
 
 
 def test_a_job_that_shows_late_is_adopted_and_not_sent_again(
@@ -160,20 +165,9 @@ def test_a_job_that_shows_after_it_was_sent_again_is_reported_with_both_ids(
 ) -> None:
     service = Accepting(clock, lost=2, lists_from=SETTLE_REMOTE_S + 20)
     service.serve(fake)
-    with pytest.raises(SubmissionUncertain, match="41, 42") as caught:
-        client.create_job(JOB, tag="feed")
-    assert caught.value.tag == "feed"
-
-
-def test_a_job_that_is_there_twice_is_reported_with_both_ids(
-    fake: FakeService, client: ProminenceClient
-) -> None:
-    fake.script("POST", "/jobs", RESET)
-    fake.script("GET", "/jobs", says([{"id": 41}, {"id": 42}]))
-    with pytest.raises(SubmissionUncertain, match="41, 42") as caught:
-        client.create_job(JOB)
-    assert caught.value.tag == tag_of(fake.received[0])
-    assert len(posts(fake)) == 1
+    with pytest.raises(DuplicateRun, match="41, 42") as caught:
+        client.create_job(JOB, submission=Submission("feed"))
+    assert (caught.value.tag, caught.value.ids) == ("feed", (41, 42))
 
 
 def test_a_submission_that_never_gets_an_answer_ends_as_uncertain(
@@ -182,7 +176,7 @@ def test_a_submission_that_never_gets_an_answer_ends_as_uncertain(
     service = Accepting(clock, lost=1000, commits=False)
     service.serve(fake)
     with pytest.raises(SubmissionUncertain, match=f"{SUBMISSION_LABEL}=feed"):
-        client.create_job(JOB, tag="feed")
+        client.create_job(JOB, submission=Submission("feed"))
     assert 1 < len(posts(fake)) < 5
     assert {tag_of(each) for each in posts(fake)} == {"feed"}
     assert clock.elapsed < 3600
@@ -194,7 +188,7 @@ def test_a_submission_that_cannot_be_looked_up_is_uncertain(
     fake.script("POST", "/jobs", RESET)
     fake.script("GET", "/jobs", page(503))
     with pytest.raises(SubmissionUncertain) as caught:
-        client.create_job(JOB, tag="feed")
+        client.create_job(JOB, submission=Submission("feed"))
     assert caught.value.tag == "feed"
     assert isinstance(caught.value.__cause__, ServiceUnavailable)
     assert len(posts(fake)) == 1
@@ -202,7 +196,7 @@ def test_a_submission_that_cannot_be_looked_up_is_uncertain(
 
 def test_a_look_up_that_fails_once_is_repeated(fake: FakeService, client: ProminenceClient) -> None:
     fake.script("POST", "/jobs", RESET)
-    fake.script("GET", "/jobs", page(503), RESET, says([{"id": 7}]))
+    fake.script("GET", "/jobs", page(503), RESET, labelled(7))
     assert client.create_job(JOB).id == 7
     assert len(posts(fake)) == 1
 
@@ -239,12 +233,12 @@ def test_a_job_that_was_refused_when_it_was_sent_again_is_a_typed_error(
 
 
 @pytest.mark.parametrize("answer", [[], {}, {"id": None}, {"id": "7"}])
-def test_an_acceptance_without_an_id_is_an_error(
+def test_a_job_that_was_accepted_without_an_id_is_looked_up(
     answer: object, fake: FakeService, client: ProminenceClient
 ) -> None:
     fake.script("POST", "/jobs", says(answer, 201))
-    with pytest.raises(ProminenceError, match="without naming its id"):
-        client.create_job(JOB)
+    fake.script("GET", "/jobs", labelled(7))
+    assert client.create_job(JOB).id == 7
 
 
 def test_a_job_that_certainly_did_not_arrive_is_not_uncertain(token: str, clock: VirtualClock) -> None:
@@ -307,7 +301,7 @@ def test_a_job_that_was_found_does_not_count_as_followed_from_there(
 ) -> None:
     """The job may have ended before it was found; whoever waits for it has to ask."""
     fake.script("POST", "/jobs", RESET)
-    fake.script("GET", "/jobs", says([{"id": 7}], headers={"Prominence-Revision": "12"}))
+    fake.script("GET", "/jobs", labelled(7, headers={"Prominence-Revision": "12"}))
     assert client.create_job(JOB) == (7, None)
 
 
@@ -336,7 +330,7 @@ def test_the_settle_window_of_this_machine_is_short(
 ) -> None:
     service = Accepting(clock, lost=1, commits=False)
     service.serve(fake)
-    assert submit(local_transport, "/jobs", JOB, "feed").id == 42
+    assert submit(local_transport, "/jobs", JOB, Submission("feed")).id == 42
     first, second = service.times
     assert SETTLE_LOCAL_S <= second - first < 10
 
@@ -359,7 +353,7 @@ def test_create_again_looks_before_it_sends(fake: FakeService, job: Job) -> None
     fake.received.clear()
 
     fake.script("POST", "/jobs", says({"id": 99}, 201))
-    fake.script("GET", "/jobs", says([{"id": 7}]))
+    fake.script("GET", "/jobs", labelled(7))
     assert job.create() == 7
     assert fake.received[0].query["constraint"] == f"{SUBMISSION_LABEL}={caught.value.tag}"
     assert posts(fake) == []
@@ -381,5 +375,7 @@ def test_a_created_job_is_not_created_again(fake: FakeService, job: Job) -> None
 
 
 def test_uncertainty_survives_the_way_to_another_process() -> None:
-    error = pickle.loads(pickle.dumps(SubmissionUncertain("why", "feed")))  # noqa: S301 - made here
-    assert (str(error), error.tag) == ("why", "feed")
+    error = pickle.loads(pickle.dumps(SubmissionUncertain("why", "feed", 2)))  # noqa: S301 - made here
+    assert (str(error), error.tag, error.sends) == ("why", "feed", 2)
+    twice = pickle.loads(pickle.dumps(DuplicateRun("why", (1, 2), "feed")))  # noqa: S301 - made here
+    assert (str(twice), twice.ids, twice.tag) == ("why", (1, 2), "feed")

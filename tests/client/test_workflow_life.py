@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fake_service import RESET, FakeService, Received, Reply, page, refuses, says
+from support.fake_service import RESET, FakeService, Received, Reply, labelled, page, refuses, says
 
 from prominence import Dependency, Job, ProminenceClient, Session, Task, Workflow
 from prominence.exceptions import (
@@ -15,6 +15,7 @@ from prominence.exceptions import (
     ProminenceError,
     ServiceError,
     ServiceUnavailable,
+    SubmissionUncertain,
     WaitTimeout,
 )
 
@@ -120,7 +121,7 @@ def test_a_workflow_is_created_once(fake: FakeService, session: Session) -> None
 
 def test_a_lost_answer_is_looked_up_among_workflows(fake: FakeService, session: Session) -> None:
     fake.script("POST", "/workflows", RESET)
-    fake.script("GET", "/workflows", says([entry("idle")]))
+    fake.script("GET", "/workflows", labelled(9))
 
     assert pipeline(session).create() == 9
 
@@ -150,12 +151,21 @@ def test_what_cannot_be_recognised_is_never_sent_twice(
     fake.script("PUT", "/workflows/9", lost)
     fake.script("PUT", "/jobs/7/clone", lost)
 
-    with pytest.raises(ServiceUnavailable):
+    with pytest.raises(SubmissionUncertain, match="whether a rerun of workflow 9 was made") as rerun:
         Workflow(id=9, session=session).rerun()
-    with pytest.raises(ServiceUnavailable):
+    with pytest.raises(SubmissionUncertain, match="whether a clone of job 7 was made"):
         Job(id=7, session=session).clone()
 
     assert len(fake.received) == 2
+    assert rerun.value.tag is None
+    assert isinstance(rerun.value.__cause__, ServiceUnavailable)
+
+
+def test_a_clone_that_was_certainly_not_made_is_not_in_doubt(fake: FakeService, session: Session) -> None:
+    fake.script("PUT", "/jobs/7/clone", refuses("Job does not exist"))
+
+    with pytest.raises(ServiceError, match="Job does not exist"):
+        Job(id=7, session=session).clone()
 
 
 def test_a_clone_is_another_job(fake: FakeService, session: Session) -> None:
