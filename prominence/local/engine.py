@@ -92,12 +92,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something happened to an attempt: it started (``outcome`` is None) or it ended."""
+    """Something happened to an attempt: it started, went back to the engine's queue, or ended.
+
+    ``time`` is a Unix epoch; only an end has an ``outcome``.
+    """
 
     sequence: int
     attempt: AttemptId
     time: float
     outcome: Outcome | None = None
+    requeued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,13 +213,19 @@ class Jobs:
 
     def _record(self, change: Change) -> bool:
         """Write down a change of the engine's; True when the job is to be tried again."""
-        row = self._rows_by_id([change.attempt.job])[0]
+        rows = self._rows_by_id([change.attempt.job])
+        if not rows:
+            log.warning("the engine tells of attempt %s, whose job is not known", change.attempt)
+            return False
+        row = rows[0]
         if row["attempt"] == change.attempt.number + 1 and row["status"] == "idle" and change.outcome:
             return True  # a commit failed after this was written, and it is told again
         if row["attempt"] != change.attempt.number:
             return False
         if change.outcome is None:
-            if row["status"] == "idle":
+            if change.requeued and row["status"] == "running":
+                self._update(row["id"], status="idle")
+            elif not change.requeued and row["status"] == "idle":
                 self._update(row["id"], status="running", started=int(change.time))
             return False
         if row["status"] not in ACTIVE:  # deleted before: only the end was missing

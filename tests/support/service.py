@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -20,6 +21,8 @@ from prominence.local.directory import StateDirectory
 from prominence.settings import LocalSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prominence.local.directory import Endpoint
 
 
@@ -35,6 +38,8 @@ class LocalService:
         minute: float = 60.0,
         idle_minutes: float = 10.0,
         rough: bool = False,
+        engine: str = "machine",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directory = directory
         self.local = LocalSettings(directory, cpus, memory)
@@ -43,8 +48,10 @@ class LocalService:
             f"--memory={memory}",
             f"--minute={minute}",
             f"--idle-minutes={idle_minutes}",
+            f"--engine={engine}",
             *(["--rough"] if rough else []),
         ]
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -62,8 +69,10 @@ class LocalService:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "prominence.local", str(self.directory), *self._options],
             stderr=subprocess.DEVNULL,
+            env={**os.environ, **self._environment},
         )
-        until(self.is_running)
+        process = self._process
+        until(lambda: self.is_running() or process.poll() is not None)
         return self.endpoint
 
     def kill(self) -> None:
