@@ -246,7 +246,7 @@ def test_outputs_of_a_call_are_with_its_job(executor: ProminenceExecutor, tmp_pa
 
     assert future.result() == 5
     saved = tmp_path / "saved"
-    assert future.job.get_output_file("numbers.txt", save_as=saved) == "1 2 3"
+    assert future.job.get_output_file("numbers.txt", save_as=saved) == saved
     assert saved.read_text() == "1 2 3"
 
 
