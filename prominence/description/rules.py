@@ -17,7 +17,7 @@ from prominence.description.rules_common import (
     is_reserved,
 )
 from prominence.description.rules_job import check_job
-from prominence.description.rules_workflow import check_workflow
+from prominence.description.rules_workflow import check_workflow, dependency_cycle, unknown_parents
 
 __all__ = [
     "MAX_REQUEST",
@@ -28,6 +28,8 @@ __all__ = [
     "check_name",
     "check_object_name",
     "check_workflow",
+    "dependency_cycle",
     "is_reserved",
     "raise_invalid",
+    "unknown_parents",
 ]

@@ -25,7 +25,7 @@ from prominence.description.rules_factory import factories, output_names, templa
 from prominence.description.rules_job import job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 POLICY_FIELDS: Final = {
     "maximumRetries": Field(common.retries(10)),
@@ -35,7 +35,7 @@ POLICY_FIELDS: Final = {
 }
 
 
-def job_names(workflow: dict[str, Any]) -> list[str]:
+def job_names(workflow: Mapping[str, Any]) -> list[str]:
     """The names of a workflow's jobs, as far as they have any."""
     jobs = workflow.get("jobs")
     entries = [entry for entry in jobs if isinstance(entry, dict)] if isinstance(jobs, list) else []
@@ -74,24 +74,37 @@ _children = require(
 )
 
 
+def unknown_parents(workflow: Mapping[str, Any]) -> list[str]:
+    """Names in the dependencies that no job has; real services ignore them."""
+    names = set(job_names(workflow))
+    found = workflow.get("dependencies")
+    return [parent for parent in found if parent not in names] if isinstance(found, dict) else []
+
+
+def dependency_cycle(workflow: Mapping[str, Any]) -> list[str]:
+    """The names of jobs that wait for each other, the first one repeated at the end; mostly empty."""
+    return _cycle(set(_edges(workflow)))
+
+
 def _dependencies(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
     """Children must exist; an unknown parent is ignored by the service."""
-    names = job_names(workflow)
+    names = set(job_names(workflow))
     found = workflow.get("dependencies")
     for parent, children in found.items() if isinstance(found, dict) else ():
         where = join(path, f"dependencies.{parent}")
         yield from _children(where, children)
         for child in children if isinstance(children, list) else ():
-            if child not in names:
+            if not isinstance(child, str) or child not in names:
                 message = f'child job "{child}" is not actually defined'
                 yield Violation(where, child, "names of the workflow's jobs", message, "invalid")
-        if parent not in names:
-            rule = "the name of one of the workflow's jobs: others are ignored"
-            message = f'parent job "{parent}" is not actually defined'
-            yield Violation(where, parent, rule, message, "server-bug")
+    for parent in unknown_parents(workflow):
+        where = join(path, f"dependencies.{parent}")
+        rule = "the name of one of the workflow's jobs: others are ignored"
+        message = f'parent job "{parent}" is not actually defined'
+        yield Violation(where, parent, rule, message, "server-bug")
 
 
-def _edges(workflow: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _edges(workflow: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     found = workflow.get("dependencies")
     for parent, children in found.items() if isinstance(found, dict) else ():
         for child in children if isinstance(children, list) else ():
@@ -128,13 +141,12 @@ def _as_matched(edges: set[tuple[str, str]], names: list[str]) -> set[tuple[str,
 def _cycles(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
     """A cycle never runs, and reads `completed`; substring matching makes more of them."""
     where = join(path, "dependencies")
-    edges = set(_edges(workflow))
-    cycle = _cycle(edges)
+    cycle = dependency_cycle(workflow)
     if cycle:
         rule, message = "without a cycle", "dependencies form a cycle: " + " -> ".join(cycle)
         yield Violation(where, cycle, rule, message, "server-bug", hangs=True)
         return
-    cycle = _cycle(_as_matched(edges, job_names(workflow)))
+    cycle = _cycle(_as_matched(set(_edges(workflow)), job_names(workflow)))
     if cycle:
         rule = "without a cycle, also when a name stands for all names that contain it"
         message = "dependencies form a cycle, as a server matches them: " + " -> ".join(cycle)

@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.engine import Assignment, Attempt, AttemptId
+from prominence.local.factories import fill_job, parameter_environment
 from prominence.local.listing import AMONG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from prominence.local.objects import Objects
     from prominence.local.store import Store
@@ -33,7 +34,7 @@ class Attempts:
         self._store = store
         self._objects = objects
         self._signer = signer
-        self._url = url
+        self.url = url
 
     def idle(self, jobs: Iterable[int]) -> list[Attempt]:
         """Those of the given jobs that are to be started."""
@@ -42,7 +43,7 @@ class Attempts:
     def unreadable(self) -> list[int]:
         """Unfinished jobs whose description is damaged; they are among no attempts."""
         rows = self._store.read(
-            f"select {_COLUMNS} from jobs where status in ('idle', 'running') and resources is null"
+            f"select {_COLUMNS} from described_jobs where status in ('idle', 'running') and resources is null"
         )
         return [row["id"] for row in rows]
 
@@ -55,30 +56,49 @@ class Attempts:
 
     def load(self, attempt: AttemptId) -> Assignment:
         try:
+            row = self._row(attempt.job)
             description = self.description(attempt.job)
         except sqlite3.Error as error:
             raise OSError(f"job {attempt.job} cannot be read: {error}") from error
         walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
         environment = {
             "PROMINENCE_JOB_ID": str(attempt.job),
-            "PROMINENCE_URL": self._url,
+            "PROMINENCE_URL": self.url,
             "PROMINENCE_TOKEN": self._signer.job_token(attempt.job, walltime_s),
+            **parameter_environment(json.loads(row["parameters"] or "{}")),
         }
+        if row["workflow"] is not None:
+            environment["PROMINENCE_WORKFLOW_ID"] = str(row["workflow"])
         return Assignment(description, environment, self._objects.named_in(description))
 
     def description(self, job: int) -> dict[str, Any]:
         """A job with its inputs, as it is to run."""
-        rows = self._store.read("select description from jobs where id = ?", [job])
+        row = self._row(job)
+        description = fill_job(json.loads(row["description"]), json.loads(row["parameters"] or "{}"))
+        inputs = self.inputs([job])
+        return {**description, "inputs": inputs[job]} if inputs else description
+
+    def _row(self, job: int) -> sqlite3.Row:
+        sql = "select description, parameters, workflow from described_jobs where id = ?"
+        rows = self._store.read(sql, [job])
         if not rows:
             raise ValueError(f"job {job} is not in the database any more")
-        description: dict[str, Any] = json.loads(rows[0]["description"])
-        if inputs := self._store.read("select inputs from inputs where job = ?", [job]):
-            description["inputs"] = json.loads(inputs[0]["inputs"])
-        return description
+        return rows[0]
+
+    def inputs(self, jobs: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+        """Input files in the API's JSON; jobs without any are left out."""
+        rows = self._store.read(
+            f"select job, inputs from inputs where job in {AMONG} union all"
+            " select id, inputs from jobs join template_descriptions using (template)"
+            f" where id in {AMONG} and inputs is not null",
+            [json.dumps(jobs)] * 2,
+        )
+        return {row["job"]: json.loads(row["inputs"]) for row in rows}
 
     def _find(self, condition: str, *values: str) -> list[Attempt]:
         rows = self._store.read(
-            f"select {_COLUMNS} from jobs where {condition} and resources is not null order by id", values
+            f"select {_COLUMNS} from described_jobs where {condition} and resources is not null order by id",
+            values,
         )
         loader = self.load
         return [

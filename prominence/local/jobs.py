@@ -13,20 +13,23 @@ import sqlite3
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
-from prominence.local.listing import AMONG, FEED_PAGE, KEPT_S
+from prominence.local.ledger import Created
+from prominence.local.listing import AMONG, JOBS, KEPT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prominence.local.attempts import Attempts
     from prominence.local.engine import OutputPart
+    from prominence.local.ledger import Found, Ledger
     from prominence.local.listing import OutputKind, Query
     from prominence.local.store import Store
+    from prominence.local.workflow_tables import WorkflowTables
 
 log = logging.getLogger(__name__)
 
@@ -34,47 +37,42 @@ ACTIVE: Final = ("idle", "running")
 DELETED_REASON: Final = "Job deleted by user"
 _STATUS_OF: Final = {"finished": "completed", "failed": "failed", "killed": "killed", "lost": "failed"}
 _RECORD_AGAIN_S: Final = 1.0
+_CHANGES_AT_ONCE: Final = 200
 
-
-class Created(NamedTuple):
-    """An accepted job, and the revision that it began with (0: it was there before)."""
-
-    id: int
-    revision: int
-
-
-class Found(NamedTuple):
-    """Jobs, and the latest revision that is in what is said of them."""
-
-    rows: list[sqlite3.Row]
-    revision: int
+T = TypeVar("T")
 
 
 class Jobs:
     def __init__(
-        self, store: Store, attempts: Attempts, engine: Engine, url: str, *, idempotent: bool = True
+        self,
+        store: Store,
+        ledger: Ledger,
+        workflows: WorkflowTables,
+        engine: Engine,
+        attempts: Attempts,
+        *,
+        idempotent: bool = True,
     ) -> None:
         self._store = store
-        self._idempotent = idempotent
+        self._ledger = ledger
+        self._workflows = workflows
         self._engine = engine
         self._attempts = attempts
-        self.url = url
-        newest = store.read("select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as rev from jobs")[
-            0
-        ]
-        self._last_id: int = newest["id"]
-        self._revision: int = newest["rev"]
-        self._changed: asyncio.Future[None] | None = None
+        self._idempotent = idempotent
+        self.url = attempts.url
+        self.inputs = self._attempts.inputs
 
     def has_unfinished(self) -> bool:
-        return bool(self._store.read("select 1 from jobs where status in ('idle', 'running') limit 1"))
+        active = "select 1 from jobs where status in ('idle', 'running') limit 1"
+        return bool(self._store.read(active)) or self._workflows.has_unfinished()
 
     async def recover(self) -> None:
         """Hand every job that may still run to the engine, which knows how far each one is."""
         for job in self._attempts.unreadable():
             log.error("job %d cannot be taken up: its description is damaged", job)
             reason = "Unable to execute task(s): the description is damaged"
-            self._update(job, status="failed", reason=reason, ended=int(time.time()))
+            with self._store.atomic():
+                self._end(self._rows_by_id([job])[0], False, status="failed", reason=reason, ended=_now())
         await self._engine.recover(self._attempts.unfinished(), self._attempts.being_ended())
 
     async def follow_engine(self) -> None:
@@ -82,16 +80,24 @@ class Jobs:
         seen = 0
         while True:
             changes = await self._engine.changes(seen)
+            for some in _slices(changes):
+                again = await self._record_all(some)
+                seen = some[-1].sequence
+                await self.submit(again)
+
+    async def _record_all(self, changes: Sequence[Change]) -> list[int]:
+        """Write down changes, however often it takes; the jobs that are to be tried again."""
+        while True:
             try:
-                again = [change.attempt.job for change in changes if self._record(change)]
+                with self._store.atomic():
+                    again = [change.attempt.job for change in changes if self._record(change)]
                 await self._store.committed()
             except sqlite3.Error:
                 log.exception("cannot record %d changes; trying again", len(changes))
-                await asyncio.sleep(_RECORD_AGAIN_S)  # the engine keeps what was not acknowledged
-                continue
-            self._wake()
-            seen = changes[-1].sequence
-            await self._submit(again)
+                await asyncio.sleep(_RECORD_AGAIN_S)
+            else:
+                self._ledger.tell_waiting()
+                return again
 
     async def create(self, description: dict[str, Any]) -> Created:
         """Accept a validated job; where ``idempotent``, the same submission label again gives the same id."""
@@ -106,20 +112,21 @@ class Jobs:
                 return Created(known[0]["id"], 0)
         created = self._insert(description, labels, tag)
         await self._store.committed()
-        self._wake()
-        await self._submit([created.id])
+        self._ledger.tell_waiting()
+        await self.submit([created.id])
         return created
 
     async def delete(self, ids: Iterable[int]) -> bool:
         """End jobs; False when none of them is in the queue. One that has ended is only called deleted."""
         rows = [row for row in self._rows_by_id(ids) if _is_in_queue(row) and row["status"] != "deleted"]
         active = [row for row in rows if row["status"] in ACTIVE]
-        for row in rows:
-            ended = None if row["status"] in ACTIVE else row["ended"]
-            self._update(row["id"], status="deleted", reason=DELETED_REASON, ended=ended)
+        with self._store.atomic():
+            for row in rows:
+                ended = None if row["status"] in ACTIVE else row["ended"]
+                self._end(row, False, status="deleted", reason=DELETED_REASON, ended=ended)
         await self._store.committed()
-        self._wake()
-        await self._engine.cancel([AttemptId(row["id"], row["attempt"]) for row in active])
+        self._ledger.tell_waiting()
+        await self.cancel([AttemptId(row["id"], row["attempt"]) for row in active])
         return bool(rows)
 
     async def clone(self, job: int) -> Created:
@@ -144,23 +151,15 @@ class Jobs:
         self._update(job, kept=0)
         await self._store.committed()
 
+    async def cancel(self, attempts: Sequence[AttemptId]) -> None:
+        """Have the engine end attempts of jobs that are deleted."""
+        for some in _slices(attempts):
+            await self._engine.cancel(some)
+            await asyncio.sleep(0)  # there may be ten thousand, and other callers
+
     async def find(self, query: Query) -> Found:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
-        deadline = time.monotonic() + query.wait
-        while True:
-            rows = self._store.read(*query.sql())
-            is_page = query.since is not None and len(rows) == FEED_PAGE
-            found = Found(rows, rows[-1]["revision"] if is_page else self._revision)
-            await self._store.committed()
-            left = deadline - time.monotonic()
-            if found.rows or query.since is None or query.since > found.revision or left <= 0:
-                return found
-            if found.revision == self._revision:
-                await self._next_change(left)
-
-    def inputs(self, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-        rows = self._store.read(f"select job, inputs from inputs where job in {AMONG}", [json.dumps(ids)])
-        return {row["job"]: json.loads(row["inputs"]) for row in rows}
+        return await self._ledger.find(JOBS, query)
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
         found: defaultdict[int, dict[str, str]] = defaultdict(dict)
@@ -188,18 +187,17 @@ class Jobs:
         return None
 
     def _insert(self, description: dict[str, Any], labels: dict[str, str], tag: str | None) -> Created:
-        self._last_id += 1
-        job, revision = self._last_id, self._next_revision()
+        job, revision = self._ledger.new_ids(), self._ledger.new_revisions()
         inputs = description.pop("inputs", None)
         self._store.write(
-            "insert into jobs (id, name, status, description, submission, created, kept, revision)"
+            "insert into jobs (id, name, status, own_description, submission, created, kept, revision)"
             " values (?, ?, 'idle', ?, ?, ?, ?, ?)",
             (
                 job,
                 description.get("name", ""),
                 json.dumps(description),
                 tag,
-                int(time.time()),
+                _now(),
                 bool((description.get("policies") or {}).get("leaveInQueue")),
                 revision,
             ),
@@ -227,6 +225,8 @@ class Jobs:
                 self._update(row["id"], status="idle")
             elif not change.requeued and row["status"] == "idle":
                 self._update(row["id"], status="running", started=int(change.time))
+                if row["workflow"] is not None:
+                    self._workflows.job_started(row["workflow"], int(change.time))
             return False
         if row["status"] not in ACTIVE:  # deleted before: only the end was missing
             if row["ended"] is None:
@@ -253,8 +253,10 @@ class Jobs:
             "files": [(each.name, each.path, each.size) for each in outcome.output_files],
             "dirs": [(each.name, each.path, each.size) for each in outcome.output_dirs],
         }
-        self._update(
-            job,
+        self._end(
+            row,
+            _has_succeeded(outcome, policies),
+            may_be_tried_again=outcome.status != "cancelled",
             status=_STATUS_OF.get(outcome.status, "failed"),
             reason=outcome.reason,
             execution=json.dumps(execution),
@@ -263,35 +265,34 @@ class Jobs:
         )
         return False
 
-    async def _submit(self, jobs: Iterable[int]) -> None:
+    async def submit(self, jobs: Iterable[int]) -> None:
         """Give jobs to the engine, but for those that were deleted meanwhile."""
         jobs = list(jobs)
         await self._engine.submit(self._attempts.idle(jobs))
         for row in self._rows_by_id(jobs):
             if row["status"] == "deleted" and row["ended"] is None:
-                self._update(row["id"], ended=int(time.time()))
+                self._update(row["id"], ended=_now())
+
+    def _end(
+        self, row: sqlite3.Row, succeeded: bool, *, may_be_tried_again: bool = False, **columns: Any
+    ) -> None:
+        self._update(row["id"], succeeded=succeeded, **columns)
+        if row["workflow"] is not None:
+            self._workflows.job_ended(row, succeeded=succeeded, may_be_tried_again=may_be_tried_again)
 
     def _update(self, job: int, **columns: Any) -> None:
-        columns["revision"] = self._next_revision()
+        columns["revision"] = self._ledger.new_revisions()
         changes = ", ".join(f"{name} = ?" for name in columns)
         self._store.write(f"update jobs set {changes} where id = ?", (*columns.values(), job))
 
     def _rows_by_id(self, ids: Iterable[int]) -> list[sqlite3.Row]:
-        return self._store.read(f"select * from jobs where id in {AMONG}", [json.dumps(list(ids))])
+        return self._store.read(f"select * from described_jobs where id in {AMONG}", [json.dumps(list(ids))])
 
-    def _next_revision(self) -> int:
-        self._revision += 1
-        return self._revision
 
-    def _wake(self) -> None:
-        if self._changed is not None:
-            self._changed.set_result(None)
-            self._changed = None
-
-    async def _next_change(self, timeout_s: float) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self._changed], timeout=timeout_s)
+def _has_succeeded(outcome: Outcome, policies: dict[str, Any]) -> bool:
+    """What the jobs that wait for this one in a workflow go by."""
+    ignored = policies.get("reportJobSuccessOnTaskFailure", False)
+    return outcome.status == "finished" and (ignored or not _is_failure(outcome))
 
 
 def _is_in_queue(row: sqlite3.Row) -> bool:
@@ -305,3 +306,12 @@ def _is_failure(outcome: Outcome) -> bool:
     if outcome.status == "finished":
         return any(task["exitCode"] != 0 for task in outcome.execution.get("tasks", []))
     return outcome.status in {"failed", "lost"}
+
+
+def _slices(many: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts small enough for one turn of the event loop."""
+    return (many[start : start + _CHANGES_AT_ONCE] for start in range(0, len(many), _CHANGES_AT_ONCE))
+
+
+def _now() -> int:
+    return int(time.time())

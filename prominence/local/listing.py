@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from prominence.local.errors import Refusal
+from prominence.local.factories import fill
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 OutputKind = Literal["files", "dirs"]
 Presign = Callable[[int, OutputKind, str], str]
@@ -31,8 +32,19 @@ LARGEST: Final = 2**63 - 1  # what the database can hold
 _MOST_DIGITS: Final = 20
 _STATUSES: Final = ("idle", "running")
 _OUTPUT_FIELDS: Final[dict[OutputKind, str]] = {"files": "outputFiles", "dirs": "outputDirs"}
-_ALWAYS_SHOWN: Final = ("tasks", "parameters")
 _SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
+
+
+class Kind(NamedTuple):
+    """Where the rows of a listing and their labels are."""
+
+    rows: str
+    labels: str
+    labelled: str
+
+
+JOBS: Final = Kind("described_jobs", "labels", "job")
+WORKFLOWS: Final = Kind("workflows", "workflow_labels", "workflow")
 
 
 class InvalidStatus(Exception):
@@ -41,13 +53,15 @@ class InvalidStatus(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The parameters of ``GET /jobs``, read and checked.
+    """The parameters of ``GET /jobs`` and ``GET /workflows``, read and checked.
 
-    ``since`` and ``wait`` are this service's own: jobs that changed after a revision (one comes with
-    every answer), waited for up to so many seconds; ended ones come with their detail.
+    ``workflows`` asks for the jobs of workflows. ``since`` and ``wait`` are this service's own: what
+    changed after a revision (one comes with every answer), waited for up to so many seconds; jobs that
+    ended come with their detail.
     """
 
     ids: tuple[int, ...] | None = None
+    workflows: tuple[int, ...] | None = None
     everything: bool = False
     completed: bool = False
     limit: int = 1
@@ -63,10 +77,13 @@ class Query:
         status = parameters.get("status")
         if status is not None and status not in _STATUSES:
             raise InvalidStatus
-        ids = parameters.get("id")
+        id_list = parameters.get("id")
+        ids = None if id_list is None else tuple(whole("id", each) for each in id_list.split(","))
+        of_workflows = parameters.get("workflow") == "true"
         since = parameters.get("since")
         return cls(
-            ids=None if ids is None else tuple(whole("id", each) for each in ids.split(",")),
+            ids=None if of_workflows else ids,
+            workflows=ids if of_workflows else None,
             everything="all" in parameters,
             completed=parameters.get("completed") == "true",
             limit=whole("num", parameters.get("num", "1"), lowest=-1),
@@ -78,38 +95,51 @@ class Query:
             wait=_wait(parameters.get("wait", "0")),
         )
 
-    def sql(self) -> tuple[str, list[Any]]:
-        conditions: list[str] = []
-        values: list[Any] = []
-        if self.ids is not None:
-            conditions.append(f"id in {AMONG}")
-            values.append(json.dumps(self.ids))
-        if self.since is not None:
-            conditions.append("revision > ?")
-            values.append(self.since)
-        elif self.completed:
-            conditions.append("status not in ('idle', 'running')")
-        elif self.ids is None and not self.everything:
-            conditions.append("(status in ('idle', 'running') or (kept and ended > ?))")
-            values.append(time.time() - KEPT_S)
-        for column in ("name", "status"):
-            if (wanted := getattr(self, column)) is not None:
-                conditions.append(f"{column} = ?")
-                values.append(wanted)
-        if self.label is not None:
-            conditions.append("id in (select job from labels where name = ? and value = ?)")
-            values += self.label
-        sql = f"select * from jobs where {' and '.join(conditions) or 'true'}"
+    def sql(self, kind: Kind) -> tuple[str, list[Any]]:
+        """A statement and its values."""
+        conditions = self._conditions(kind)
+        values = [value for values in conditions.values() for value in values]
+        sql = f"select * from {kind.rows} where {' and '.join(conditions) or 'true'}"
         if self.since is not None:
             return f"{sql} order by revision limit {FEED_PAGE}", values
         if self.completed and self.ids is None and self.limit > 0:
             return f"{sql} order by ended desc, id desc limit ?", [*values, self.limit]
         return f"{sql} order by id", values
 
+    def _conditions(self, kind: Kind) -> dict[str, Sequence[Any]]:
+        """What must hold for a row, with the values in it."""
+        asked_for: dict[str, Any] = {"name": self.name, "status": self.status}
+        found: dict[str, Sequence[Any]] = {
+            f"{column} = ?": [wanted] for column, wanted in asked_for.items() if wanted is not None
+        }
+        for column, ids in (("id", self.ids), ("workflow", self.workflows)):
+            if ids is not None:
+                found[f"{column} in {AMONG}"] = [json.dumps(ids)]
+        if self.label is not None:
+            labelled = f"select {kind.labelled} from {kind.labels} where name = ? and value = ?"
+            found[f"id in ({labelled})"] = self.label
+        if self.since is not None:
+            found["revision > ?"] = [self.since]
+        elif self.completed:
+            found["status not in ('idle', 'running')"] = ()
+        elif self.ids is None and not self.everything:
+            found["(status in ('idle', 'running') or (kept and ended > ?))"] = [time.time() - KEPT_S]
+        return found
+
 
 def entry(row: sqlite3.Row) -> dict[str, Any]:
     """A job as a listing shows it without detail."""
     description = json.loads(row["description"])
+    shown = state(row)
+    if "tasks" in description:
+        shown["tasks"] = description["tasks"]
+    if row["parameters"] is not None:
+        shown["parameters"] = json.loads(row["parameters"])
+    return shown
+
+
+def state(row: sqlite3.Row) -> dict[str, Any]:
+    """What is said of a job and of a workflow alike."""
     times = {"createTime": row["created"], "startTime": row["started"], "endTime": row["ended"]}
     shown: dict[str, Any] = {
         "id": row["id"],
@@ -119,7 +149,7 @@ def entry(row: sqlite3.Row) -> dict[str, Any]:
     }
     if row["reason"]:
         shown["statusReason"] = row["reason"]
-    return shown | {key: description[key] for key in _ALWAYS_SHOWN if key in description}
+    return shown
 
 
 def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -> dict[str, Any]:
@@ -133,20 +163,20 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     if labels:
         shown["labels"] = labels
     if "storage" in description:
-        shown["storage"] = _masked(description["storage"])
-    outputs = json.loads(row["outputs"])
+        shown["storage"] = masked(description["storage"])
+    outputs, values = json.loads(row["outputs"]), json.loads(row["parameters"] or "{}")
     for kind, field in _OUTPUT_FIELDS.items():
         if names := description.get(field):
             stored = {
                 name: {"url": presign(row["id"], kind, PurePath(path).name), "size": size}
                 for name, path, size in outputs.get(kind, [])
             }
-            shown[field] = [{"name": name, **stored.get(name, {"url": ""})} for name in names]
+            shown[field] = [{"name": name, **stored.get(fill(name, values), {"url": ""})} for name in names]
     return shown
 
 
-def _masked(value: Any) -> Any:
-    return {key: _masked(each) for key, each in value.items()} if isinstance(value, dict) else "***"
+def masked(value: Any) -> Any:
+    return {key: masked(each) for key, each in value.items()} if isinstance(value, dict) else "***"
 
 
 def whole(name: str, text: str, lowest: int = 0) -> int:

@@ -63,7 +63,9 @@ class RunningJobs:
         return f"{job}.tgz"
 
     def _running(self, job: int) -> sqlite3.Row:
-        rows = self._store.read("select id, status, attempt, description from jobs where id = ?", (job,))
+        rows = self._store.read(
+            "select id, status, attempt, description from described_jobs where id = ?", (job,)
+        )
         if not rows:
             raise Refusal(400, "Job does not exist")
         if rows[0]["status"] != "running":

@@ -57,6 +57,72 @@ STEPS: Final[tuple[str, ...]] = (
     alter table jobs add column commands text not null default '[]';
     create index jobs_kept on jobs (id) where kept;
     """,
+    # 4: workflows
+    """
+    create table workflows (
+        id integer primary key,
+        name text not null,
+        status text not null,
+        reason text not null default '',
+        submission text unique,
+        created integer not null,
+        started integer,
+        ended integer,
+        total integer not null,
+        released integer not null default 0,
+        done integer not null default 0,
+        failed integer not null default 0,
+        maximum_retries integer not null,
+        maximum_reruns integer not null,
+        reruns integer not null default 0,
+        kept integer not null,
+        revision integer not null
+    );
+    create index workflows_by_revision on workflows (revision);
+    create index workflows_by_name on workflows (name);
+    create index workflows_listed on workflows (id) where status in ('idle', 'running') or kept;
+    create table workflow_descriptions (workflow integer primary key, description text not null);
+    create table workflow_labels (workflow integer not null, name text not null, value text not null);
+    create index workflow_labels_by_value on workflow_labels (name, value);
+    create index workflow_labels_by_workflow on workflow_labels (workflow);
+    create table templates (
+        id integer primary key,
+        workflow integer not null,
+        name text not null,
+        total integer not null,
+        unfinished_parents integer not null,
+        released integer not null default 0,
+        made integer not null default 0,
+        done integer not null default 0
+    );
+    create table template_descriptions (
+        template integer primary key,
+        description text not null,
+        factory text,
+        inputs text
+    );
+    create index templates_by_workflow on templates (workflow);
+    create index templates_to_make on templates (id) where released and made < total;
+    create table children (parent integer, child integer, primary key (parent, child)) without rowid;
+    create table retries (template integer, instance integer, primary key (template, instance)) without rowid;
+    create table carried_over (
+        template integer, instance integer, job integer, primary key (template, instance)
+    ) without rowid;
+    alter table jobs rename column description to own_description;
+    alter table jobs add column workflow integer;
+    alter table jobs add column template integer;
+    alter table jobs add column instance integer;
+    alter table jobs add column parameters text;
+    alter table jobs add column succeeded integer;
+    create index jobs_by_template on jobs (template, instance) where template is not null;
+    create index jobs_by_workflow on jobs (workflow) where workflow is not null;
+    create index jobs_being_ended on jobs (id) where status = 'deleted' and ended is null;
+    create index labels_by_job on labels (job);
+    create view described_jobs as
+        select jobs.*,
+            case when template is null then own_description else description end as description
+        from jobs left join template_descriptions using (template);
+    """,
 )
 
 

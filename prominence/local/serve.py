@@ -22,10 +22,13 @@ from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
+from prominence.local.ledger import Ledger
 from prominence.local.objects import Objects
 from prominence.local.rough import roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
+from prominence.local.workflow_tables import WorkflowTables
+from prominence.local.workflows import Workflows
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -83,10 +86,21 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     capacity, _ = engine.capacity()
     objects = Objects(store, state.objects, signer.user)
     objects.open()
+    ledger = Ledger(store)
+    tables = WorkflowTables(store, ledger, idempotent=not options.rough)
     attempts = Attempts(store, objects, signer, url)
-    jobs = Jobs(store, attempts, engine, url, idempotent=not options.rough)
+    jobs = Jobs(store, ledger, tables, engine, attempts, idempotent=not options.rough)
+    workflows = Workflows(store, ledger, tables, jobs, engine)
     await jobs.recover()
-    app = application(state=state, store=store, signer=signer, objects=objects, jobs=jobs, engine=engine)
+    app = application(
+        state=state,
+        store=store,
+        signer=signer,
+        objects=objects,
+        jobs=jobs,
+        workflows=workflows,
+        engine=engine,
+    )
     endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
 
     def started() -> None:
@@ -97,6 +111,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     server = _Server(roughened(app) if options.rough else app, started)
     background = [
         asyncio.create_task(jobs.follow_engine()),
+        asyncio.create_task(workflows.make_jobs()),
         asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),
     ]
     for task in background:

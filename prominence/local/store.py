@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prominence.local.schema import open_database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -32,6 +33,44 @@ class Store:
 
     def write(self, sql: str, values: Iterable[Any] = (), *, survive_power_loss: bool = False) -> None:
         """Make a change, to be committed with the others of this turn of the event loop."""
+        self._begin(survive_power_loss=survive_power_loss)
+        self._connection.execute(sql, tuple(values))
+
+    def write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Make the same change with each of several rows of values."""
+        self._begin()
+        self._connection.executemany(sql, rows)
+
+    def insert(self, sql: str, values: Iterable[Any]) -> int:
+        """Insert a row; its id, where the database chooses it."""
+        self._begin()
+        return self._connection.execute(sql, tuple(values)).lastrowid or 0
+
+    @contextmanager
+    def atomic(self, *, survive_power_loss: bool = False) -> Iterator[None]:
+        """All changes made inside, or none of them where an exception leaves it."""
+        self._begin(survive_power_loss=survive_power_loss)
+        self._connection.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk may have undone all of it already
+                self._connection.execute("rollback to part")
+            raise
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("release part")
+
+    async def committed(self) -> None:
+        """Return when all changes made so far are on disk; raises what kept them from it."""
+        if self._waiting is not None:
+            await asyncio.shield(self._waiting)
+
+    def close(self) -> None:
+        self._finish_turn()
+        self._connection.close()
+
+    def _begin(self, *, survive_power_loss: bool = False) -> None:
         if self._waiting is None:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
@@ -42,16 +81,6 @@ class Store:
             self._syncing = survive_power_loss
             self._connection.execute(f"pragma synchronous = {'full' if survive_power_loss else 'normal'}")
             self._connection.execute("begin immediate")
-        self._connection.execute(sql, tuple(values))
-
-    async def committed(self) -> None:
-        """Return when all changes made so far are on disk; raises what kept them from it."""
-        if self._waiting is not None:
-            await asyncio.shield(self._waiting)
-
-    def close(self) -> None:
-        self._finish_turn()
-        self._connection.close()
 
     def _finish_turn(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -264,7 +264,7 @@ def test_a_job_that_cannot_be_taken_up_fails_alone(own_service: LocalService) ->
     bad, good = own_service.post_job("true"), own_service.post_job("true")
     own_service.kill()
     with sqlite3.connect(own_service.state.database) as connection:
-        connection.execute("update jobs set description = '{}' where id = ?", (bad,))
+        connection.execute("update jobs set own_description = '{}' where id = ?", (bad,))
     connection.close()
 
     own_service.start()

@@ -35,17 +35,25 @@ if TYPE_CHECKING:
     from prominence.local.objects import Objects
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
+    from prominence.local.workflows import Workflows
 
 
 def application(
-    *, state: StateDirectory, store: Store, signer: Signer, objects: Objects, jobs: Jobs, engine: Engine
+    *,
+    state: StateDirectory,
+    store: Store,
+    signer: Signer,
+    objects: Objects,
+    jobs: Jobs,
+    workflows: Workflows,
+    engine: Engine,
 ) -> Guard:
     """The whole API, bound to one service."""
     presigned = PresignedFiles(signer, jobs, objects, state.snapshots)
     groups = (
         RunningJobRoutes(RunningJobs(store, engine, state.snapshots), presigned),
         JobRoutes(jobs, objects, presigned),
-        WorkflowRoutes(),
+        WorkflowRoutes(workflows, jobs),
         DataRoutes(objects, presigned),
         KeyRoutes(Pairs(store)),
         ServiceRoutes(engine, store, state.path),

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from starlette.exceptions import HTTPException
-from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from prominence.description.rules import check_job
-from prominence.local.api.answers import TEXT_TYPE, answer, id_in_path, json_body, refuse_invalid
+from prominence.local.api.answers import answer, id_in_path, json_body, refuse_invalid
+from prominence.local.api.output import output_of
 from prominence.local.errors import Refusal
-from prominence.local.listing import Query, detailed_entry, entry, whole
+from prominence.local.listing import Query, detailed_entry, entry
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from prominence.local.api.presigned import PresignedFiles
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
-
-_MOST_NODES: Final = 1_000_000
 
 
 class JobRoutes:
@@ -84,15 +82,7 @@ class JobRoutes:
         return answer({"id": created.id}, created.revision, status=201)
 
     async def output(self, request: Request) -> Response:
-        stream = request.path_params["stream"]
-        if stream not in {"stdout", "stderr"}:
-            raise HTTPException(404)
-        node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
-        part = await self._jobs.read_output(id_in_path(request), stream, min(node, _MOST_NODES), offset)
-        if part is None:
-            return Response(b"", media_type=TEXT_TYPE)
-        headers = {"Content-Length": str(part.size)}
-        return StreamingResponse(part.pieces, headers=headers, media_type=TEXT_TYPE)
+        return await output_of(self._jobs, id_in_path(request), request)
 
     async def _delete(self, ids: Sequence[int]) -> Response:
         if not await self._jobs.delete(ids):

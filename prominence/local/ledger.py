@@ -1,0 +1,76 @@
+"""What jobs and workflows have in common: one space of ids, one count of changes, and who waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from prominence.local.listing import FEED_PAGE
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from prominence.local.listing import Kind, Query
+    from prominence.local.store import Store
+
+
+class Created(NamedTuple):
+    """What was accepted, and the revision that it began with (0: it was there before)."""
+
+    id: int
+    revision: int
+
+
+class Found(NamedTuple):
+    """Jobs or workflows, and the latest revision that is in what is said of them."""
+
+    rows: list[sqlite3.Row]
+    revision: int
+
+
+class Ledger:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        (newest,) = store.read(
+            "select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as revision from"
+            " (select id, revision from jobs union all select id, revision from workflows)"
+        )
+        self._last_id: int = newest["id"]
+        self._revision: int = newest["revision"]
+        self._changed: asyncio.Future[None] | None = None
+
+    def new_ids(self, count: int = 1) -> int:
+        """The first of so many consecutive ids."""
+        self._last_id += count
+        return self._last_id - count + 1
+
+    def new_revisions(self, count: int = 1) -> int:
+        """The first of so many consecutive revisions; each change of a row takes one of its own."""
+        self._revision += count
+        return self._revision - count + 1
+
+    def tell_waiting(self) -> None:
+        """Changes were committed: whoever waits for one looks again."""
+        if self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    async def find(self, kind: Kind, query: Query) -> Found:
+        """What a listing asks for; with ``query.since`` waits for something that changed after it."""
+        deadline = time.monotonic() + query.wait
+        while True:
+            rows = self._store.read(*query.sql(kind))
+            is_page = query.since is not None and len(rows) == FEED_PAGE
+            found = Found(rows, rows[-1]["revision"] if is_page else self._revision)
+            await self._store.committed()
+            left = deadline - time.monotonic()
+            if found.rows or query.since is None or query.since > found.revision or left <= 0:
+                return found
+            if found.revision == self._revision:
+                await self._next_change(left)
+
+    async def _next_change(self, timeout_s: float) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._changed], timeout=timeout_s)

@@ -1,0 +1,422 @@
+"""The life of workflows: what a job's end means for the others, kept in the database alone.
+
+::
+
+    workflow   idle -> running -> completed | failed | deleted
+    template   waits for its parents -> released -> its jobs are made, slice by slice -> all done
+
+A template is released when all jobs of all its parents have succeeded. What a job's end means is written
+in the same transaction as that end, so that a service that is killed at any moment goes on where it was:
+jobs that are still to be made follow from the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.description.rules import SUBMISSION_LABEL
+from prominence.local.engine import AttemptId
+from prominence.local.errors import Refusal
+from prominence.local.factories import expansion
+from prominence.local.ledger import Created
+from prominence.local.listing import AMONG
+from prominence.local.workflow_plan import templates_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from prominence.local.factories import Expansion
+    from prominence.local.ledger import Ledger
+    from prominence.local.store import Store
+    from prominence.local.workflow_plan import Template
+
+JOBS_IN_A_SLICE: Final = 200
+"""Jobs that are made at once; more would keep the other callers waiting."""
+DELETED_REASON: Final = "Workflow deleted by user"
+JOB_DELETED_REASON: Final = "Job part of a workflow which was deleted by user"
+_ACTIVE: Final = ("idle", "running")
+_UNKNOWN: Final = "Workflow does not exist"
+_INSERT_JOB: Final = """insert into jobs (id, name, status, own_description, created, revision,
+    workflow, template, instance, parameters) values (?, ?, 'idle', '', ?, ?, ?, ?, ?, ?)"""
+
+
+class WorkflowTables:
+    """Changes and reads what is in the database; each change is made in one turn of the event loop.
+
+    ``due`` is set when jobs may be there to be made.
+    """
+
+    def __init__(self, store: Store, ledger: Ledger, *, idempotent: bool = True) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._idempotent = idempotent
+        self.due = asyncio.Event()
+        self.due.set()
+        self._latest: tuple[int, tuple[dict[str, str], Expansion | None]] | None = None
+
+    def has_unfinished(self) -> bool:
+        return bool(self._store.read("select 1 from workflows where status in ('idle', 'running') limit 1"))
+
+    def create(self, description: dict[str, Any]) -> Created:
+        """Accept a validated workflow; where ``idempotent``, a submission label makes only one of it."""
+        templates = templates_of(description)
+        labels = description.get("labels") or {}
+        tag = labels.get(SUBMISSION_LABEL) if self._idempotent else None
+        if tag is not None and (
+            known := self._store.read("select id from workflows where submission = ?", [tag])
+        ):
+            return Created(known[0]["id"], 0)
+        total = sum(template.count for template in templates.values())
+        with self._store.atomic(survive_power_loss=True):
+            created = self._insert(description, labels, tag, total)
+            ids = {name: self._insert_template(created.id, each) for name, each in templates.items()}
+            pairs = [(ids[name], ids[child]) for name, each in templates.items() for child in each.children]
+            self._store.write_many("insert into children values (?, ?)", pairs)
+            self._release(ids[name] for name, each in templates.items() if not each.parents)
+            self._end_if_nothing_is_left(created.id)
+        return created
+
+    def clone(self, workflow: int) -> Created:
+        """The same workflow anew; it is no submission of its own, so it does not carry a submission label."""
+        if self._row(workflow) is None:
+            raise Refusal(400, _UNKNOWN)
+        return self.create(_without_tag(self.descriptions([workflow])[workflow]))
+
+    def rerun(self, workflow: int) -> Created:
+        """A workflow in which what failed, and what waited for it, is run again; the rest counts as done."""
+        row = self._row(workflow)
+        if row is None or row["status"] in _ACTIVE:
+            reason = "Unable to find re-run workflow as the original workflow is not in a suitable state"
+            raise Refusal(400, reason)
+        if row["status"] == "completed":
+            raise Refusal(400, "Workflow resubmission failed")
+        description = _without_tag(self.descriptions([workflow])[workflow])
+        with self._store.atomic(survive_power_loss=True):
+            created = self._insert(description, description["labels"], None, row["total"])
+            renewed = {old["id"]: self._renew(created.id, old) for old in self._templates(workflow)}
+            self._renew_dependencies(workflow, renewed)
+            self._release(self._ready(created.id))
+            self._end_if_nothing_is_left(created.id)
+        return created
+
+    def remove(self, workflow: int) -> None:
+        """No longer list an ended workflow among the active ones."""
+        row = self._row(workflow)
+        if row is None:
+            raise Refusal(400, _UNKNOWN)
+        if row["status"] not in _ACTIVE and not row["kept"]:
+            raise Refusal(400, "Workflow is no longer in the queue")
+        self._update(workflow, kept=0)
+
+    def delete(self, ids: Iterable[int]) -> list[AttemptId] | None:
+        """End workflows and their jobs; the attempts to be ended, or None when there was no such workflow."""
+        rows = [row for row in self._rows(ids) if row["status"] in _ACTIVE or row["kept"]]
+        with self._store.atomic():
+            attempts = [attempt for row in rows for attempt in self._delete(row)]
+        return attempts if rows else None
+
+    def job_started(self, workflow: int, started: int) -> None:
+        row = self._row(workflow)
+        if row is not None and row["status"] == "idle":
+            self._update(workflow, status="running", started=started)
+
+    def job_ended(self, job: sqlite3.Row, *, succeeded: bool, may_be_tried_again: bool = True) -> None:
+        """Write down what the end of a workflow's job means for the workflow."""
+        workflow = self._row(job["workflow"])
+        if workflow is None or workflow["status"] not in _ACTIVE:
+            return
+        if succeeded:
+            self._store.write("update templates set done = done + 1 where id = ?", [job["template"]])
+            self._update(workflow["id"], done=workflow["done"] + 1)
+            self._release(self._freed_by(self._template(job["template"])))
+        elif may_be_tried_again and self._tries(job) < self._possible_tries(workflow):
+            self._store.write("insert into retries values (?, ?)", (job["template"], job["instance"]))
+            self.due.set()
+        else:
+            self._update(workflow["id"], failed=workflow["failed"] + 1)
+        self._end_if_nothing_is_left(workflow["id"])
+
+    def make_jobs(self) -> list[int]:
+        """Make the next slice of jobs that can be run; their ids, none when all are made."""
+        with self._store.atomic(
+            survive_power_loss=True
+        ):  # or an id could be another job's after a power loss
+            while (due := self._take_retries() or self._take_instances()) is not None:
+                template, instances = due
+                if instances:
+                    return self._insert_jobs(template, instances)
+        return []
+
+    def job_at(self, workflow: int, path: str) -> int | None:
+        """The latest job at ``<job>`` or ``<job>/<instance>`` of a workflow, or the one kept by a re-run."""
+        row = self._row(workflow)
+        if row is None:
+            raise Refusal(400, _UNKNOWN)
+        name = f"{row['name']}/{path}"
+        found = self._store.read(
+            "select max(id) as id from jobs where workflow = ?1 and name = ?2 union all"
+            " select jobs.id from templates join carried_over on carried_over.template = templates.id"
+            " join jobs on jobs.id = carried_over.job where templates.workflow = ?1 and jobs.name = ?2",
+            (workflow, name),
+        )
+        return next((each["id"] for each in found if each["id"] is not None), None)
+
+    def descriptions(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        sql = f"select * from workflow_descriptions where workflow in {AMONG}"
+        rows = self._store.read(sql, [json.dumps(ids)])
+        return {row["workflow"]: json.loads(row["description"]) for row in rows}
+
+    def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+        found: dict[int, dict[str, str]] = {}
+        sql = f"select * from workflow_labels where workflow in {AMONG}"
+        for row in self._store.read(sql, [json.dumps(ids)]):
+            found.setdefault(row["workflow"], {})[row["name"]] = row["value"]
+        return found
+
+    def _insert(
+        self, description: Mapping[str, Any], labels: Mapping[str, str], tag: str | None, total: int
+    ) -> Created:
+        created = Created(self._ledger.new_ids(), self._ledger.new_revisions())
+        policies = description.get("policies") or {}
+        self._store.write(
+            "insert into workflows (id, name, status, submission, created, total, maximum_retries,"
+            " maximum_reruns, kept, revision) values (?, ?, 'idle', ?, ?, ?, ?, ?, ?, ?)",
+            (
+                created.id,
+                description["name"],
+                tag,
+                int(time.time()),
+                total,
+                policies.get("maximumRetries", 0),
+                policies.get("maximumReruns", 0),
+                bool(policies.get("leaveInQueue")),
+                created.revision,
+            ),
+        )
+        text = json.dumps(description)
+        self._store.write("insert into workflow_descriptions values (?, ?)", (created.id, text))
+        rows = [(created.id, name, value) for name, value in labels.items()]
+        self._store.write_many("insert into workflow_labels values (?, ?, ?)", rows)
+        return created
+
+    def _insert_template(self, workflow: int, template: Template) -> int:
+        job = dict(template.job)
+        inputs = job.pop("inputs", None)
+        factory = None if template.factory is None else json.dumps(template.factory)
+        made = self._store.insert(
+            "insert into templates (workflow, name, total, unfinished_parents) values (?, ?, ?, ?)",
+            (workflow, template.name, template.count, len(template.parents)),
+        )
+        self._store.write(
+            "insert into template_descriptions values (?, ?, ?, ?)",
+            (
+                made,
+                json.dumps(job),
+                factory,
+                json.dumps(inputs) if inputs else None,
+            ),
+        )
+        return made
+
+    def _release(self, templates: Iterable[int]) -> None:
+        """Let the jobs of templates be made; one that has none to do frees its children at once."""
+        self.due.set()
+        waiting = deque(templates)
+        while waiting:
+            template = waiting.popleft()
+            row = self._template(template)
+            self._store.write("update templates set released = 1 where id = ?", [template])
+            released = "update workflows set released = released + ? where id = ?"
+            self._store.write(released, (row["total"], row["workflow"]))
+            waiting.extend(self._freed_by(row))
+
+    def _freed_by(self, template: sqlite3.Row) -> list[int]:
+        """Templates that waited for this one, and for no other any more; none while it has jobs to do."""
+        if template["done"] < template["total"]:
+            return []
+        children = "(select child from children where parent = ?)"
+        fewer = "update templates set unfinished_parents = unfinished_parents - 1"
+        self._store.write(f"{fewer} where id in {children}", [template["id"]])
+        ready = f"select id from templates where id in {children} and unfinished_parents = 0 order by id"
+        return [row["id"] for row in self._store.read(ready, [template["id"]])]
+
+    def _end_if_nothing_is_left(self, workflow: int) -> None:
+        row = self._row(workflow)
+        if row is None or row["released"] > row["done"] + row["failed"]:
+            return
+        if row["failed"] and row["reruns"] < row["maximum_reruns"]:
+            self._run_failed_ones_again(row)
+        elif row["done"] == row["total"]:
+            self._update(workflow, status="completed", ended=int(time.time()))
+        else:
+            not_run = row["total"] - row["released"]
+            reason = f"{row['failed']} of {row['total']} jobs failed"
+            reason += f", {not_run} were not run" if not_run else ""
+            self._update(workflow, status="failed", reason=reason, ended=int(time.time()))
+
+    def _run_failed_ones_again(self, workflow: sqlite3.Row) -> None:
+        self._store.write(
+            "insert into retries select distinct template, instance from jobs as failed"
+            " where workflow = ? and not exists (select 1 from jobs where template = failed.template"
+            " and instance = failed.instance and succeeded)",
+            [workflow["id"]],
+        )
+        self._update(workflow["id"], failed=0, reruns=workflow["reruns"] + 1)
+        self.due.set()
+
+    def _tries(self, job: sqlite3.Row) -> int:
+        sql = "select count(*) as tries from jobs where template = ? and instance = ?"
+        return int(self._store.read(sql, (job["template"], job["instance"]))[0]["tries"])
+
+    def _possible_tries(self, workflow: sqlite3.Row) -> int:
+        return int((workflow["maximum_retries"] + 1) * (workflow["reruns"] + 1))
+
+    def _take_retries(self) -> tuple[sqlite3.Row, list[int]] | None:
+        first = self._store.read("select template from retries limit 1")
+        if not first:
+            return None
+        template = first[0]["template"]
+        sql = "select instance from retries where template = ? limit ?"
+        instances = [row["instance"] for row in self._store.read(sql, (template, JOBS_IN_A_SLICE))]
+        self._store.write(
+            f"delete from retries where template = ? and instance in {AMONG}",
+            (template, json.dumps(instances)),
+        )
+        return self._template(template), instances
+
+    def _take_instances(self) -> tuple[sqlite3.Row, list[int]] | None:
+        to_make = "select * from templates where released and made < total order by id limit 1"
+        for template in self._store.read(to_make):
+            made, end = template["made"], min(template["made"] + JOBS_IN_A_SLICE, template["total"])
+            self._store.write("update templates set made = ? where id = ?", (end, template["id"]))
+            sql = "select instance from carried_over where template = ? and instance between ? and ?"
+            kept = {row["instance"] for row in self._store.read(sql, (template["id"], made, end))}
+            return template, [instance for instance in range(made, end) if instance not in kept]
+        return None
+
+    def _insert_jobs(self, template: sqlite3.Row, instances: Sequence[int]) -> list[int]:
+        workflow = self._rows([template["workflow"]])[0]
+        labels, factory = self._labels_and_factory(template["id"])
+        first, revision = (
+            self._ledger.new_ids(len(instances)),
+            self._ledger.new_revisions(len(instances)),
+        )
+        ids = range(first, first + len(instances))
+        now, name = int(time.time()), f"{workflow['name']}/{template['name']}"
+        self._store.write_many(
+            _INSERT_JOB,
+            [
+                (
+                    job,
+                    name if factory is None else f"{name}/{instance}",
+                    now,
+                    revision + offset,
+                    workflow["id"],
+                    template["id"],
+                    instance,
+                    None if factory is None else json.dumps(factory.values(instance)),
+                )
+                for offset, (job, instance) in enumerate(zip(ids, instances, strict=True))
+            ],
+        )
+        rows = [(job, name, value) for job in ids for name, value in labels.items()]
+        self._store.write_many("insert into labels values (?, ?, ?)", rows)
+        return list(ids)
+
+    def _delete(self, row: sqlite3.Row) -> list[AttemptId]:
+        workflow = row["id"]
+        active = f"workflow = {workflow:d} and status in ('idle', 'running')"
+        jobs = self._store.read(f"select id, attempt from jobs where {active} order by id")
+        ended = row["ended"] or int(time.time())
+        in_flight = row["released"] - row["done"] - row["failed"] if row["status"] in _ACTIVE else 0
+        self._update(
+            workflow,
+            status="deleted",
+            reason=DELETED_REASON,
+            ended=ended,
+            failed=row["failed"] + in_flight,
+            kept=0,
+        )
+        of_workflow = "(select id from templates where workflow = ?)"
+        self._store.write(f"delete from retries where template in {of_workflow}", [workflow])
+        self._store.write("update templates set released = 0 where workflow = ?", [workflow])
+        if jobs:
+            count = jobs[-1]["id"] - jobs[0]["id"] + 1
+            revision = self._ledger.new_revisions(count) - jobs[0]["id"]
+            self._store.write(
+                "update jobs set status = 'deleted', reason = ?, ended = null, succeeded = 0,"
+                f" revision = id + ? where {active}",
+                (JOB_DELETED_REASON, revision),
+            )
+        return [AttemptId(job["id"], job["attempt"]) for job in jobs]
+
+    def _renew(self, workflow: int, old: sqlite3.Row) -> int:
+        """A template for a re-run, with those of its jobs that are done."""
+        new = self._store.insert(
+            "insert into templates (workflow, name, total, unfinished_parents, done)"
+            " select ?, name, total, 0, done from templates where id = ?",
+            (workflow, old["id"]),
+        )
+        self._store.write(
+            "insert into template_descriptions select ?, description, factory, inputs"
+            " from template_descriptions where template = ?",
+            (new, old["id"]),
+        )
+        self._store.write(
+            "insert into carried_over select ?1, instance, job from carried_over where template = ?2"
+            " union all select ?1, instance, max(id) from jobs"
+            " where template = ?2 and succeeded group by instance",
+            (new, old["id"]),
+        )
+        self._store.write("update workflows set done = done + ? where id = ?", (old["done"], workflow))
+        return new
+
+    def _renew_dependencies(self, workflow: int, renewed: Mapping[int, int]) -> None:
+        sql = "select children.* from children join templates on id = parent where workflow = ?"
+        for row in self._store.read(sql, [workflow]):
+            pair = (renewed[row["parent"]], renewed[row["child"]])
+            self._store.write("insert into children values (?, ?)", pair)
+            self._store.write(
+                "update templates set unfinished_parents = unfinished_parents + 1 where id = ?", [pair[1]]
+            )
+
+    def _ready(self, workflow: int) -> list[int]:
+        sql = "select id from templates where workflow = ? and unfinished_parents = 0 order by id"
+        return [row["id"] for row in self._store.read(sql, [workflow])]
+
+    def _update(self, workflow: int, **columns: Any) -> None:
+        columns["revision"] = self._ledger.new_revisions()
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        self._store.write(f"update workflows set {changes} where id = ?", (*columns.values(), workflow))
+
+    def _row(self, workflow: int) -> sqlite3.Row | None:
+        rows = self._rows([workflow])
+        return rows[0] if rows else None
+
+    def _rows(self, ids: Iterable[int]) -> list[sqlite3.Row]:
+        return self._store.read(f"select * from workflows where id in {AMONG}", [json.dumps(list(ids))])
+
+    def _labels_and_factory(self, template: int) -> tuple[dict[str, str], Expansion | None]:
+        """Read once for all slices of a template; a factory may have a long list of values."""
+        if self._latest is None or self._latest[0] != template:
+            sql = "select description, factory from template_descriptions where template = ?"
+            (row,) = self._store.read(sql, [template])
+            factory = None if row["factory"] is None else expansion(json.loads(row["factory"]))
+            self._latest = template, (json.loads(row["description"]).get("labels") or {}, factory)
+        return self._latest[1]
+
+    def _template(self, template: int) -> sqlite3.Row:
+        return self._store.read("select * from templates where id = ?", [template])[0]
+
+    def _templates(self, workflow: int) -> list[sqlite3.Row]:
+        return self._store.read("select * from templates where workflow = ? order by id", [workflow])
+
+
+def _without_tag(description: dict[str, Any]) -> dict[str, Any]:
+    labels = description.get("labels") or {}
+    return {**description, "labels": {k: v for k, v in labels.items() if k != SUBMISSION_LABEL}}

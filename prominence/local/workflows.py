@@ -1,0 +1,85 @@
+"""Workflows as their callers see them: accepted, made into jobs, ended, listed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.local.errors import Refusal
+from prominence.local.listing import WORKFLOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prominence.local.engine import Engine
+    from prominence.local.jobs import Jobs
+    from prominence.local.ledger import Created, Found, Ledger
+    from prominence.local.listing import Query
+    from prominence.local.store import Store
+    from prominence.local.workflow_tables import WorkflowTables
+
+log = logging.getLogger(__name__)
+
+_MAKE_AGAIN_S: Final = 1.0
+
+
+class Workflows:
+    def __init__(
+        self, store: Store, ledger: Ledger, tables: WorkflowTables, jobs: Jobs, engine: Engine
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._jobs = jobs
+        self._engine = engine
+        self.tables = tables
+
+    async def make_jobs(self) -> None:
+        """Make jobs as soon as they can be run, for as long as the service lives."""
+        while True:
+            await self.tables.due.wait()
+            self.tables.due.clear()
+            try:
+                while made := self.tables.make_jobs():
+                    await self._store.committed()
+                    self._ledger.tell_waiting()
+                    await self._jobs.submit(made)
+            except sqlite3.Error:
+                log.exception("cannot make the jobs of workflows; trying again")
+                await asyncio.sleep(_MAKE_AGAIN_S)
+                self.tables.due.set()
+
+    async def create(self, description: dict[str, Any]) -> Created:
+        """Accept a validated workflow; raises Refusal where one of its jobs can never run here."""
+        for job in description["jobs"]:
+            if (reason := self._engine.refuses(job)) is not None:
+                raise Refusal(400, f"job {job['name']}: {reason}")
+        return await self._accepted(lambda: self.tables.create(description))
+
+    async def clone(self, workflow: int) -> Created:
+        return await self._accepted(lambda: self.tables.clone(workflow))
+
+    async def rerun(self, workflow: int) -> Created:
+        return await self._accepted(lambda: self.tables.rerun(workflow))
+
+    async def remove(self, workflow: int) -> None:
+        self.tables.remove(workflow)
+        await self._store.committed()
+
+    async def delete(self, ids: Iterable[int]) -> bool:
+        """End workflows with their jobs; False when none of them is active."""
+        attempts = self.tables.delete(ids)
+        await self._store.committed()
+        self._ledger.tell_waiting()
+        await self._jobs.cancel(attempts or ())
+        return attempts is not None
+
+    async def find(self, query: Query) -> Found:
+        return await self._ledger.find(WORKFLOWS, query)
+
+    async def _accepted(self, change: Callable[[], Created]) -> Created:
+        created = change()
+        await self._store.committed()
+        self._ledger.tell_waiting()
+        return created
