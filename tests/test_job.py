@@ -14,7 +14,6 @@ from support.until import until
 
 from prominence import InputFile, Job, ProminenceClient, Session, Task, Workflow
 from prominence.exceptions import (
-    FeatureDisabled,
     InvalidDescription,
     NotFound,
     ProminenceError,
@@ -249,6 +248,15 @@ def test_a_running_job_can_be_looked_into_cloned_and_removed(session: Session) -
     clone.delete()
 
 
-def test_what_the_local_service_lacks_is_said_so(session: Session) -> None:
-    with pytest.raises(FeatureDisabled, match="Functionality disabled"):
-        Workflow(id=1, session=session).done()
+def test_a_workflow_through_the_library(session: Session) -> None:
+    jobs = [Job(name=name, tasks=[Task(image="none", command=f"echo {name}")]) for name in ("a", "b")]
+    workflow = Workflow(name="two", jobs=jobs, dependencies={"a": ["b"]}, session=session)
+
+    workflow.create()
+
+    assert workflow.wait(60) == "completed"
+    assert workflow.succeeded
+    assert workflow.progress == {"total": 2, "done": 2, "failed": 0, "queued": 0, "waiting": 0}
+    assert {job.name: job.stdout() for job in workflow.list_jobs()} == {"two/a": "a\n", "two/b": "b\n"}
+    with pytest.raises(NotFound):
+        Workflow(id=99999, session=session).done()
