@@ -1,4 +1,4 @@
-"""Replaying what a real service said, request by request; nothing goes to the network."""
+"""Replaying what a service said, request by request; nothing goes to the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from vcr.stubs import VCRHTTPResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vcr.cassette import Cassette
     from vcr.request import Request
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 from prominence.description.rules import SUBMISSION_LABEL
 
 CASSETTES = Path(__file__).parents[2] / "cassettes"
+LOCAL = CASSETTES / "local"
+LOCAL_ADDRESS = "http://local.test"
 REAL = tuple(sorted(path.stem for path in CASSETTES.glob("*.yaml")))
 """Cassettes of the real service."""
 replayed: defaultdict[str, set[int]] = defaultdict(set)
@@ -40,7 +42,13 @@ def _asked(request: Request) -> set[tuple[str, str]]:
 
 
 def _body(made: Request, recorded: Request) -> None:
-    assert _untagged(made.body) == _untagged(recorded.body)
+    assert _untagged(body_of(made)) == _untagged(body_of(recorded))
+
+
+def body_of(request: Request) -> bytes | None:
+    """Uploads are made of a file."""
+    body: Any = request.body
+    return body.read() if hasattr(body, "read") else body
 
 
 def _untagged(body: bytes | None) -> Any:
@@ -95,6 +103,25 @@ def replay(name: str, *, again: bool = False) -> Iterator[Cassette]:
     ):
         yield cassette
     replayed[name] |= played(cassette)
+
+
+@contextmanager
+def recorded(
+    path: Path,
+    scrub_request: Callable[[Any], Any],
+    scrub_response: Callable[[dict[str, Any]], dict[str, Any]],
+) -> Iterator[Cassette]:
+    """Write the exchanges that are had meanwhile to a new cassette, each as the scrubbers leave it."""
+    with (
+        mock.patch.object(VCRHTTPResponse, "read1", _read1),
+        vcr.use_cassette(
+            str(path),
+            record_mode="all",
+            before_record_request=scrub_request,
+            before_record_response=scrub_response,
+        ) as cassette,
+    ):
+        yield cassette
 
 
 def played(cassette: Cassette) -> set[int]:
