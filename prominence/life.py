@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.client.submission import Submission
-from prominence.exceptions import DuplicateRun, ProminenceError
+from prominence.exceptions import DuplicateRun, InvalidDescription, ProminenceError, ServerBugWarning
 from prominence.session import Session
 from prominence.snapshot import Snapshot
 from prominence.waiting import wait_for_end
@@ -30,6 +31,9 @@ class Life(Generic[S]):
     if TYPE_CHECKING:  # of the description that this is combined with
 
         def validate(self) -> list[Violation]: ...
+
+        @classmethod
+        def attribute_path(cls, field: str) -> str: ...
 
     def __init__(self, id: int | None, session: Session | None) -> None:  # noqa: A002
         self._id = id
@@ -76,15 +80,29 @@ class Life(Generic[S]):
 
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
         could not be found, DuplicateRun when it arrived more than once. Calling it again after an error finds
-        out first what came of the requests before, and submits only what never arrived.
+        out first what came of the requests before, and submits only what never arrived. Issues a
+        ServerBugWarning for what some remote services choke on; what would hang there is an error.
         """
         with self._creating:
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
-            self.validate()
+            self._heed(self.validate())
             self._id, self._revision = self._submit()
             self._is_known = True
             return self._id
+
+    def _heed(self, violations: list[Violation]) -> None:
+        """Of rules that only some servers have: the service on this machine has none of their bugs."""
+        if not violations or self._session.client.is_own_service:
+            return
+        for violation in sorted(violations, key=lambda each: not each.hangs):
+            what = (violation.field, violation.value)
+            attribute = self.attribute_path(violation.field)
+            if violation.hangs:
+                rule = f"{violation.rule} ({violation.message}; on some servers it would never end)"
+                raise InvalidDescription(*what, rule, attribute)
+            rule = f"{violation.rule} (some servers answer or act as to: {violation.message})"
+            warnings.warn(ServerBugWarning(*what, rule, attribute), stacklevel=3)
 
     def done(self) -> bool:
         """True when it has ended, in whatever way; asks the service."""

@@ -95,6 +95,18 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         return self._transport.service.is_embedded or is_loopback(self.url)
 
     @property
+    def is_own_service(self) -> bool:
+        """True when the service is that of this library, which may have to be asked.
+
+        Only that one names features, and it is only reached on this machine or through a tunnel.
+        """
+        if self._transport.service.is_embedded:
+            return True
+        if not self.features and self.is_on_loopback:
+            self.resources()
+        return bool(self.features)
+
+    @property
     def features(self) -> frozenset[str]:
         """What the service said it has beyond the API; empty before its first answer."""
         return self._transport.features

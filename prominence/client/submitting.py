@@ -24,11 +24,10 @@ from prominence.client.retry import Happened, Kind, RequestFailed
 from prominence.client.submission import Submission, Submitted
 from prominence.client.transport import DEADLINE_S, Request
 from prominence.client.twins import Twins
-from prominence.description.rules import MAX_REQUEST, SUBMISSION_LABEL
+from prominence.description.rules import SUBMISSION_LABEL, check_size
 from prominence.exceptions import (
     AuthenticationError,
     FeatureDisabled,
-    InvalidDescription,
     PermissionDenied,
     ProminenceError,
     ServiceUnavailable,
@@ -207,12 +206,7 @@ class _Call:
 
 def _body(description: dict[str, Any]) -> bytes:
     body = json.dumps(description).encode()
-    if len(body) > MAX_REQUEST:
-        rule = (
-            f"at most {MAX_REQUEST} bytes as JSON, input files and pickled arguments included: "
-            "let the job read or make large data itself"
-        )
-        raise InvalidDescription("description", f"{len(body)} bytes", rule)
+    check_size(description, len(body))
     return body
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from prominence.description.checks import ROOT, join
 from prominence.exceptions import InvalidDescription
 
 D = TypeVar("D", bound="Description")
+
+_STEP: Final = re.compile(r"([^.\[]+)(\[\d+\])?\.?")
 
 
 def as_json(value: Any) -> Any:
@@ -111,6 +114,32 @@ class Description:
     def json(self) -> dict[str, Any]:
         """The same as `to_dict`."""
         return self.to_dict()
+
+    @classmethod
+    def attribute_path(cls, field: str) -> str:
+        """Where in Python the value is that the JSON has at ``field``: ``tasks[0].command``."""
+        step = _STEP.match(field)
+        if step is None:
+            return field
+        attribute = cls._attribute_of(step[1])
+        part = cls._parts().get(attribute)
+        rest = field[step.end() :]
+        if rest:
+            rest = "." + (rest if part is None else part.attribute_path(rest))
+        return f"{attribute}{step[2] or ''}{rest}"
+
+    @classmethod
+    def _attribute_of(cls, field: str) -> str:
+        return next((attribute for attribute, name in cls._wire.items() if name == field), field)
+
+    @contextmanager
+    def _naming_attributes(self) -> Iterator[None]:
+        """Make errors about fields name the attributes too."""
+        try:
+            yield
+        except InvalidDescription as error:
+            attribute = self.attribute_path(error.field)
+            raise InvalidDescription(error.field, error.value, error.rule, attribute) from error.__cause__
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

@@ -77,6 +77,10 @@ class ArtifactDescription(Description):
         return ARTIFACT_FIELDS
 
     @classmethod
+    def _attribute_of(cls, field: str) -> str:
+        return "mount_point" if field == "mountpoint" else super()._attribute_of(field)
+
+    @classmethod
     def _arguments(cls, data: Mapping[str, Any]) -> dict[str, Any]:
         found = {"name": data.get("url", ""), "executable": data.get("executable", False)}
         mountpoint = data.get("mountpoint")

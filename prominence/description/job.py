@@ -86,7 +86,8 @@ class JobDescription(Description):
         Raises `InvalidDescription` with field, value and rule for the first thing that the service
         would refuse.
         """
-        return raise_invalid(check_job(self.to_dict()))
+        with self._naming_attributes():
+            return raise_invalid(check_job(self.to_dict()))
 
     @classmethod
     def _parts(cls) -> Mapping[str, type[Description]]:

@@ -52,7 +52,7 @@ class _OneOf(Generic[T]):
             for name, other in self._others(instance):
                 if not isinstance(other, _Default):
                     rule = f"{_WIRE[name]} is {other!r}, and only one of the two can be set"
-                    raise InvalidDescription(_WIRE[self.name], value, rule)
+                    raise InvalidDescription(_WIRE[self.name], value, rule, self.name)
         vars(instance)[self.name] = list(value) if isinstance(value, tuple) else value
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from prominence.description.checks import Violation, raise_invalid
 from prominence.description.rules_common import (
-    MAX_REQUEST,
     SUBMISSION_LABEL,
     check_label,
     check_name,
@@ -17,6 +16,7 @@ from prominence.description.rules_common import (
     is_reserved,
 )
 from prominence.description.rules_job import check_job
+from prominence.description.rules_size import MAX_REQUEST, check_size
 from prominence.description.rules_workflow import check_workflow, dependency_cycle, unknown_parents
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "check_label",
     "check_name",
     "check_object_name",
+    "check_size",
     "check_workflow",
     "dependency_cycle",
     "is_reserved",

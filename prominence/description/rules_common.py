@@ -15,6 +15,7 @@ from prominence.description.checks import (
     anything,
     each,
     first_of,
+    is_file_name,
     is_path,
     is_text,
     join,
@@ -26,13 +27,10 @@ from prominence.description.checks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SUBMISSION_LABEL: Final = "prominencesubmission"
 """Name of the label by which a submission is found again; users cannot set it, in any case."""
-
-MAX_REQUEST: Final = 1024 * 1024
-"""Bytes of a whole description as JSON; the service answers 413 beyond, where it enforces the limit."""
 
 MAX_LENGTH: Final = 512
 """Characters in a name, a label's name or a label's value."""
@@ -156,8 +154,14 @@ def reserved_labels(path: str, value: object) -> Iterator[Violation]:
 def notifications(event: str) -> Checker:
     """Notifications of the one event that the service knows for a job or a workflow."""
     table = {
-        "event": Field(require(lambda v: v == event, event, 'invalid notification event "{}"')),
-        "type": Field(require(lambda v: v == "email", "email", 'invalid notification type "{}"')),
+        "event": Field(
+            require(lambda v: v == event, event, 'invalid notification event "{}"'),
+            missing="a notification must contain an event",
+        ),
+        "type": Field(
+            require(lambda v: v == "email", "email", 'invalid notification type "{}"'),
+            missing="a notification must contain a type",
+        ),
     }
     one = mapping(table, 'invalid item "{}" in notifications', "a notification must be an object")
     return list_of(one, "notifications must be in the form of a list")
@@ -198,14 +202,38 @@ def retries(most: int, what: str = "retries", counted: str = "") -> Checker:
     )
 
 
-def strings(what: str) -> Checker:
-    """A list of strings."""
+def outputs(what: str) -> Checker:
+    """A list of paths, which are stored under their base names."""
     return first_of(
         list_of(anything, f"an array of {what} must be provided"),
         each(
             first_of(
                 require(is_text, "a list of strings", f"{what} must be a list of strings"),
                 require(is_path, "paths that a file system can have", f"{what} must be paths"),
+                # Accepted by the service, which then fails to store them.
+                require(
+                    is_file_name,
+                    "a path that ends with a name",
+                    "Stageout failed due to no such file or directory",
+                    kind="server-bug",
+                ),
             )
         ),
+        distinct_base_names(what, lambda entry: entry),
     )
+
+
+def distinct_base_names(what: str, name_of: Callable[[Any], Any]) -> Checker:
+    """Of two entries with one base name, the second takes the place of the first."""
+
+    def check(path: str, value: list[Any]) -> Iterator[Violation]:
+        seen: set[str] = set()
+        for index, entry in enumerate(value):
+            found = name_of(entry)
+            base = found.rstrip("/").rpartition("/")[2] if isinstance(found, str) else ""
+            if base and base in seen:
+                message = f'{what} must have different base names: "{base}" is used more than once'
+                yield Violation(f"{path}[{index}]", found, "another base name", message, "server-bug")
+            seen.add(base)
+
+    return check

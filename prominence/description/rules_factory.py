@@ -57,6 +57,14 @@ def _number(text: str) -> Field:
 
 _STEP: Final = "a parameter must contain a step size or number of steps"
 
+
+def _runs_to_its_end(path: str, parameter: dict[str, Any]) -> Iterator[Violation]:
+    """Accepted by the service, which then makes no job."""
+    if parameter["end"] < parameter["start"]:
+        rule, message = f"at least the start, {parameter['start']}", "the sweep has no values"
+        yield Violation(join(path, "end"), parameter["end"], rule, message, "server-bug")
+
+
 # `number` in place of `step` passes the service's own check and then ends in a 500; a step that is
 # not above 0 never gets to the end.
 _sweep_parameter = first_of(
@@ -71,6 +79,7 @@ _sweep_parameter = first_of(
             ),
         }
     ),
+    _runs_to_its_end,
 )
 
 

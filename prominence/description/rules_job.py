@@ -177,12 +177,15 @@ JOB_FIELDS: Final = {
             "an array of artifacts must be provided",
         )
     ),
-    "outputFiles": Field(common.strings("outputFiles")),
-    "outputDirs": Field(common.strings("outputDirs")),
+    "outputFiles": Field(common.outputs("outputFiles")),
+    "outputDirs": Field(common.outputs("outputDirs")),
     "inputs": Field(
-        list_of(
-            mapping(INPUT_FIELDS, "invalid item {} in input", "an input must be an object"),
-            "an array of inputs must be provided",
+        first_of(
+            list_of(
+                mapping(INPUT_FIELDS, "invalid item {} in input", "an input must be an object"),
+                "an array of inputs must be provided",
+            ),
+            common.distinct_base_names("inputs", lambda entry: entry["filename"]),
         )
     ),
     # Passed on as it is: its contents are between the user and the storage.

@@ -75,6 +75,7 @@ jobs = st.builds(
             executable=st.booleans(),
         ),
         max_size=2,
+        unique_by=lambda file: file.filename,
     ),
     artifacts=st.lists(
         st.builds(
@@ -86,8 +87,8 @@ jobs = st.builds(
         ),
         max_size=2,
     ),
-    output_files=st.lists(words, max_size=2),
-    output_directories=st.lists(words, max_size=2),
+    output_files=st.lists(words, max_size=2, unique=True),
+    output_directories=st.lists(words, max_size=2, unique=True),
     policies=st.builds(
         JobPolicies,
         maximum_retries=maybe(counts),
@@ -114,6 +115,10 @@ def test_jobs(job: JobDescription) -> None:
     assert again.to_dict() == sent
 
 
+def _ascending(name: str, start: float, length: int, step: int) -> ParameterSet:
+    return ParameterSet(name, start, start + length, step)
+
+
 numbers = st.integers(-5, 5) | st.floats(-5, 5)
 factories = st.one_of(
     st.builds(Repeat, name=words, jobs=st.just(["1-first"]), number=counts),
@@ -122,7 +127,7 @@ factories = st.one_of(
         name=words,
         jobs=st.just(["1-first"]),
         parameters=st.lists(
-            st.builds(ParameterSet, words, numbers, numbers, counts),
+            st.builds(_ascending, words, numbers, counts, counts),
             min_size=1,
             max_size=4,
             unique_by=lambda parameter: parameter.name,

@@ -85,6 +85,8 @@ TOTAL = "totalCpusRange must be a list containing the min and max allowed total 
 OPTIONS = "cpusOptions must be a list containing the two possible number of CPUs"
 NOT_BASE64 = "each input must contain base64 encoded content"
 ENVIRONMENT = "environment variables must be strings or numbers"
+EMAIL = {"event": "jobFinished", "type": "email"}
+STAGEOUT = "Stageout failed due to no such file or directory"
 TASK_RETRIES = "the number of task retries must be an integer"
 QUEUE = "the maximum time in queue must be less than 44640"
 IDLE = "the maximum idle time per resource must be"
@@ -273,9 +275,19 @@ INVALID_JOBS: list[tuple[Any, str, str]] = [
         'invalid notification type "sms"',
     ),
     (
-        {**JOB, "notifications": [{"x": 1}]},
+        {**JOB, "notifications": [{**EMAIL, "x": 1}]},
         "notifications[0].x",
         'invalid item "x" in notifications',
+    ),
+    (
+        {**JOB, "notifications": [{"type": "email"}]},
+        "notifications[0].event",
+        "a notification must contain an event",
+    ),
+    (
+        {**JOB, "notifications": [{"event": "jobFinished"}]},
+        "notifications[0].type",
+        "a notification must contain a type",
     ),
     (
         {**JOB, "notifications": [{"event": "workflowFinished", "type": "email"}]},
@@ -334,6 +346,22 @@ JOB_WARNINGS = [
         "the maximum time in queue must be an integer",
     ),
     ({**JOB, "inputs": [{"filename": "a", "content": "YW*Jj"}]}, "inputs[0].content", NOT_BASE64),
+    (
+        {**JOB, "inputs": [{"filename": "a/x", "content": ""}, {"filename": "x", "content": ""}]},
+        "inputs[1]",
+        'inputs must have different base names: "x" is used more than once',
+    ),
+    (
+        {**JOB, "outputFiles": ["a/x.dat", "y", "b/x.dat"]},
+        "outputFiles[2]",
+        'outputFiles must have different base names: "x.dat" is used more than once',
+    ),
+    (
+        {**JOB, "outputDirs": ["a/res/", "res"]},
+        "outputDirs[1]",
+        'outputDirs must have different base names: "res" is used more than once',
+    ),
+    *[({**JOB, "outputDirs": [path]}, "outputDirs[0]", STAGEOUT) for path in ("", ".", "a/..", "/")],
 ]
 
 
@@ -485,6 +513,12 @@ def test_what_is_refused_in_a_workflow(body: Any, field: str, message: str) -> N
 )
 def test_what_is_accepted_in_a_workflow(body: dict[str, Any]) -> None:
     assert check_workflow(body) == []
+
+
+def test_a_sweep_that_makes_no_job_is_told() -> None:
+    (found,) = check_workflow(sweep({**X, "start": 2, "end": 1.5}))
+    assert (found.field, found.value, found.message) == (f"{P0}.end", 1.5, "the sweep has no values")
+    assert (found.kind, found.hangs) == ("server-bug", False)
 
 
 def test_a_blank_in_a_zip_value_holds_for_ever() -> None:

@@ -208,7 +208,7 @@ def test_a_value_that_cannot_be_read_here_is_told(executor: ProminenceExecutor) 
 def test_a_call_that_is_too_large_is_refused_before_it_is_sent(executor: ProminenceExecutor) -> None:
     future = executor.submit(len, os.urandom(2_000_000))
 
-    with pytest.raises(InvalidDescription, match="at most 1048576 bytes"):
+    with pytest.raises(InvalidDescription, match=r"inputs\[\d\]\.content = .*, which may have 1048576"):
         future.result()
     assert future.job.id is None
 
@@ -246,6 +246,7 @@ def test_outputs_of_a_call_are_with_its_job(executor: ProminenceExecutor, tmp_pa
 
     assert future.result() == 5
     saved = tmp_path / "saved"
+    assert future.job.get_output_file("numbers.txt") == "1 2 3"
     assert future.job.get_output_file("numbers.txt", save_as=saved) == saved
     assert saved.read_text() == "1 2 3"
 
