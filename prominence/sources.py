@@ -78,7 +78,6 @@ class JobSource:
 class WorkflowSource:
     what = "workflow"
     has_detail = False
-    has_feed = False
 
     def __init__(self, client: ProminenceClient) -> None:
         self._client = client
@@ -89,8 +88,12 @@ class WorkflowSource:
     def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
         return _parts(ids, f"{self._client.url}/workflows")
 
+    @property
+    def has_feed(self) -> bool:
+        return WAIT_FEATURE in self._client.features
+
     def list(self, ids: Sequence[int]) -> Listing:
-        return Listing(self._client.list_workflows(ids=ids), None)
+        return self._client.list_workflow_states(ids)
 
     def detail(self, ids: Sequence[int]) -> Listing:
         return self.list(ids)
@@ -99,7 +102,7 @@ class WorkflowSource:
         return Listing(self._client.describe_workflow(one), None)
 
     def changes(self, since: int, wait: float) -> Listing:
-        raise TypeError(f"there is no feed of workflows (asked for {since}, {wait})")
+        return self._client.list_changed_workflows(since, wait)
 
 
 def _parts(ids: Sequence[int], url: str) -> Iterator[list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,6 +63,17 @@ class Calls:
 
 def ids_text(ids: Iterable[int]) -> str:
     return ",".join(str(int(each)) for each in ids)
+
+
+class Listing(NamedTuple):
+    """Jobs or workflows in the API's JSON; ``revision`` comes from the embedded service alone."""
+
+    jobs: list[dict[str, Any]]
+    revision: int | None
+
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        return cls(answer.entries(), answer.revision)
 
 
 def listing_query(

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from prominence.client.calls import Calls, ids_text, listing_query
+from prominence.client.calls import Calls, Listing, ids_text, listing_query
 from prominence.exceptions import InvalidDescription
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from prominence.client.answers import Answer
     from prominence.client.submission import Submission, Submitted
 
 Stream = Literal["stdout", "stderr"]
 NO_SUCH_JOB = "No such job"
-
-
-class Listing(NamedTuple):
-    """Jobs in the API's JSON; ``revision`` comes from the embedded service alone."""
-
-    jobs: list[dict[str, Any]]
-    revision: int | None
 
 
 class JobCalls(Calls):
@@ -65,23 +57,23 @@ class JobCalls(Calls):
             status=status,
             detail=detail,
         )
-        return _listing(self._get("/jobs", query))
+        return Listing.of(self._get("/jobs", query))
 
     def list_workflow_jobs(self, workflow_id: int, *, detail: bool = False) -> Listing:
         """All jobs of a workflow, active and ended."""
         query = {"id": str(int(workflow_id)), "workflow": "true", "all": "true"}
-        return _listing(self._get("/jobs", {**query, "detail": "true"} if detail else query))
+        return Listing.of(self._get("/jobs", {**query, "detail": "true"} if detail else query))
 
     def list_changed_jobs(self, since: int, wait: float) -> Listing:
         """Jobs that changed after a revision, waiting up to ``wait`` seconds for one.
 
         Only for a service with the feature ``wait``; jobs that ended come with their detail.
         """
-        return _listing(self._get("/jobs", {"since": str(since), "wait": f"{wait:g}"}, longer=wait))
+        return Listing.of(self._get("/jobs", {"since": str(since), "wait": f"{wait:g}"}, longer=wait))
 
     def describe_job(self, job_id: int) -> Listing:
         """A job with all that is known of it; empty for an unknown id, or another user's."""
-        return _listing(self._get(f"/jobs/{int(job_id)}"))
+        return Listing.of(self._get(f"/jobs/{int(job_id)}"))
 
     def delete_job(self, job_id: int) -> bool:
         """End a job; False when there was nothing to end (unknown, or ended before)."""
@@ -139,7 +131,3 @@ def command_text(words: Sequence[str]) -> str:
             rule = "no comma: the service takes the words of a command separated by commas"
             raise InvalidDescription(f"command[{number}]", word, rule)
     return ",".join(words)
-
-
-def _listing(answer: Answer) -> Listing:
-    return Listing(answer.entries(), answer.revision)

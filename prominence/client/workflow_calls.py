@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from prominence.client.calls import Calls, ids_text, listing_query
+from prominence.client.calls import Calls, Listing, ids_text, listing_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +47,18 @@ class WorkflowCalls(Calls):
             detail=detail,
         )
         return self._get("/workflows", query).entries()
+
+    def list_workflow_states(self, ids: Iterable[int]) -> Listing:
+        """These workflows, and the revision that :meth:`list_changed_workflows` goes on from."""
+        return Listing.of(self._get("/workflows", listing_query(ids=ids)))
+
+    def list_changed_workflows(self, since: int, wait: float) -> Listing:
+        """Workflows that changed after a revision, waiting up to ``wait`` seconds for one.
+
+        Only for a service with the feature ``wait``.
+        """
+        query = {"since": str(since), "wait": f"{wait:g}"}
+        return Listing.of(self._get("/workflows", query, longer=wait))
 
     def describe_workflow(self, workflow_id: int) -> list[dict[str, Any]]:
         """A list of one; empty for an unknown id, and for a moment after the workflow was made."""

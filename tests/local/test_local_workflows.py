@@ -441,3 +441,22 @@ def test_a_workflow_without_jobs_is_complete(service: LocalService) -> None:
 
     assert ended(service, nothing)["progress"] == progress(0, 0)
     assert ended(service, no_values)["progress"] == progress(1, 1)
+
+
+def test_changes_are_told_to_those_who_wait_for_them(service: LocalService, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    script = f'sh -c "until test -e {gate}; do sleep 0.05; done"'
+    response = service.request("POST", "/workflows", json=workflow({"a": script}, "told"))
+    workflow_id, since = response.json()["id"], response.headers["Prominence-Revision"]
+    seen = []
+    while not seen or seen[-1]["status"] not in ENDED:
+        answer = service.get("/workflows", since=since, wait="30")
+        since = answer.headers["Prominence-Revision"]
+        changed = [each for each in answer.json() if each["id"] == workflow_id]
+        if changed and not seen:
+            gate.touch()
+        seen += changed
+
+    assert [each["status"] for each in seen][-2:] == ["running", "completed"]
+    assert seen[-1]["progress"] == progress(1, 1)
+    assert service.get("/workflows", since=since, wait="0.05").json() == []
