@@ -36,7 +36,7 @@ class _Parts(NamedTuple):
 
 
 class Session:
-    """One service, one pool of connections, one watcher thread, and up to 16 threads that send.
+    """One service, one pool of connections, a watcher thread each for jobs and workflows, and 16 that send.
 
     Nothing is contacted before it is needed. A context manager; closing it affects no job. A wait bears with
     ``outage_tolerance`` seconds without any usable answer before it raises ServiceUnavailable.

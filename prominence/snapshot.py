@@ -31,6 +31,11 @@ class Snapshot:
         return str(self.entry.get("statusReason") or "")
 
     @property
+    def state(self) -> tuple[object, ...]:
+        """What every form of an answer tells, with detail or without; equal while nothing has happened."""
+        return self.status, self.reason, self.events
+
+    @property
     def has_ended(self) -> bool:
         return self.status in TERMINAL
 
@@ -96,6 +101,10 @@ class WorkflowSnapshot(Snapshot):
     def progress(self) -> dict[str, int]:
         """Numbers of jobs: ``total``, ``done``, ``failed``, ``queued``, ``waiting``; may lag by a minute."""
         return dict(self.entry.get("progress") or {})
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        return *super().state, self.progress
 
     @property
     def is_done(self) -> bool:

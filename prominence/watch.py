@@ -322,7 +322,7 @@ class Watcher(Generic[S]):
                 if watched.is_held(snapshot, self.clock.monotonic()):
                     self._unseen.add(snapshot.id)
                     continue
-                if snapshot == watched.latest:
+                if watched.latest is not None and snapshot.state == watched.latest.state:
                     continue
                 watched.latest = snapshot
                 self._remember(snapshot)

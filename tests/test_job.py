@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.until import until
 
-from prominence import InputFile, Job, ProminenceClient, Session, Task, Workflow
+from prominence import InputFile, Job, JobPolicies, ProminenceClient, Session, Task, Workflow
 from prominence.exceptions import (
     InvalidDescription,
     NotFound,
@@ -136,6 +136,15 @@ def test_waiting_can_end_before_the_job(session: Session) -> None:
     assert job.wait() == "deleted"
     assert job.status_reason == "Job deleted by user"
     assert not job.delete()
+
+
+def test_output_of_the_last_try_is_followed_to_its_end(session: Session) -> None:
+    job = make(session, "sh -c 'echo try; exit 1'", policies=JobPolicies(maximum_retries=1))
+    job.create()
+    pieces = "".join(job.logs(follow=True)).split("\n[job")
+    assert pieces[-1].endswith("try\n")
+    assert len(pieces) <= 2
+    assert job.execution["retries"] == 1
 
 
 def test_somebody_else_may_wait_for_the_same_job(session: Session, service: LocalService) -> None:

@@ -35,4 +35,4 @@ def test_what_was_never_recorded_from_a_real_service_was_recorded_from_the_local
                 methods.add(call_for(exchange["request"]).method)
             except NoCall:
                 assert exchange["request"]["method"] == "PUT"  # the content of an object
-    assert {"list_changed_jobs", "usage", "is_healthy"} <= methods
+    assert {"list_changed_jobs", "usage", "is_healthy", "delete_workflows"} <= methods

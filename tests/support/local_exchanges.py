@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from prominence.client.submission import Submission
 from prominence.exceptions import NotFound, ServiceError
 
 if TYPE_CHECKING:
@@ -52,10 +53,14 @@ def runs(entry: dict[str, Any]) -> bool:
 
 def a_job_from_submission_to_its_output(client: ProminenceClient) -> None:
     command = "sh -c 'echo out; echo err >&2; echo data > x.txt; exit 3'"
-    job, revision = client.create_job(description(command, outputFiles=["x.txt"]), tag="01")
+    job, revision = client.create_job(
+        description(command, outputFiles=["x.txt"]), submission=Submission("01")
+    )
     assert revision is not None
     assert {"wait", "idempotent-submission"} <= client.features
-    assert client.create_job(description(command, outputFiles=["x.txt"]), tag="01").id == job
+    assert (
+        client.create_job(description(command, outputFiles=["x.txt"]), submission=Submission("01")).id == job
+    )
     entry, _ = followed(client, job, revision, has_ended)
     assert entry["status"] == "completed"
     assert [task["exitCode"] for task in entry["execution"]["tasks"]] == [3]
@@ -73,7 +78,9 @@ def a_job_from_submission_to_its_output(client: ProminenceClient) -> None:
 
 
 def running_jobs(client: ProminenceClient) -> None:
-    job, revision = client.create_job(description("sh -c 'echo begun; echo x > x.txt; sleep 600'"), tag="02")
+    job, revision = client.create_job(
+        description("sh -c 'echo begun; echo x > x.txt; sleep 600'"), submission=Submission("02")
+    )
     assert revision is not None
     _, revision = followed(client, job, revision, runs)
     client.execute_command(job, ["true"])
@@ -90,12 +97,32 @@ def running_jobs(client: ProminenceClient) -> None:
 
 def a_job_that_is_kept_in_the_queue(client: ProminenceClient) -> None:
     kept = description("true", policies={"leaveInQueue": True})
-    job, revision = client.create_job(kept, tag="03")
+    job, revision = client.create_job(kept, submission=Submission("03"))
     assert revision is not None
     followed(client, job, revision, has_ended)
     assert [each["id"] for each in client.list_jobs().jobs] == [job]
     client.remove_job(job)
     assert client.list_jobs().jobs == []
+
+
+def workflows(client: ProminenceClient) -> None:
+    job = {**description("sh -c 'echo $i; exit $i'"), "name": "code"}
+    factory = {"name": "f", "type": "zip", "jobs": ["code"], "parameters": [{"name": "i", "values": [0, 3]}]}
+    submitted = client.create_workflow(
+        {"name": "codes", "jobs": [job], "factories": [factory]}, submission=Submission("04")
+    )
+    (workflow,) = client.describe_workflow(submitted.id)
+    while workflow["status"] not in {"completed", "failed"}:
+        client.clock.sleep(0.2)
+        (workflow,) = client.list_workflows(ids=[submitted.id])
+    assert workflow["status"] == "failed"
+    assert workflow["progress"] == {"total": 2, "done": 1, "failed": 1, "queued": 0, "waiting": 0}
+    jobs = client.list_workflow_jobs(submitted.id, detail=True).jobs
+    assert sorted(each["name"] for each in jobs) == ["codes/code/0", "codes/code/1"]
+    again, twin = client.rerun_workflow(submitted.id), client.clone_workflow(submitted.id)
+    client.delete_workflows([again, twin])
+    assert not client.delete_workflow(999_999)
+    assert client.describe_workflow(999_999) == []
 
 
 def keys_and_objects(client: ProminenceClient) -> None:
@@ -131,6 +158,7 @@ EXCHANGES: Final = {
     "job": a_job_from_submission_to_its_output,
     "running": running_jobs,
     "kept": a_job_that_is_kept_in_the_queue,
+    "workflows": workflows,
     "store": keys_and_objects,
     "service": the_service_itself,
 }

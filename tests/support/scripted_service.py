@@ -175,9 +175,9 @@ class Listener:
         self.error = error
         self._over.set()
 
-    def wait(self) -> Self:
+    def wait(self, limit_s: float = LIMIT_S) -> Self:
         """Return when the job has ended, or nothing more can be learned of it."""
-        assert self._over.wait(LIMIT_S), f"nothing heard of the end, but of {self.statuses}"
+        assert self._over.wait(limit_s), f"nothing heard of the end, but of {self.statuses}"
         return self
 
     @property

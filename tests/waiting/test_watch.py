@@ -52,6 +52,13 @@ def test_each_new_state_is_told_once(service: ScriptedService, watcher: Watcher)
     assert watch(watcher).wait().statuses == ["idle", "running", "completed"]
 
 
+def test_the_same_state_in_more_words_is_no_news(service: ScriptedService, watcher: Watcher) -> None:
+    service.script(entry("running"), GONE, entry("running"), entry("completed", **ENDED))
+    service.script_alone(entry("running", execution={"site": "here"}, labels={"a": "b"}))
+    assert watch(watcher).wait().statuses == ["running", "completed"]
+    assert service.of("alone") == [7]
+
+
 def test_a_status_that_goes_backwards_does_not_end_a_wait(service: ScriptedService, watcher: Watcher) -> None:
     again = entry("idle", **ENDED, execution={"tasks": [{"exitCode": 6}]})
     service.script(
