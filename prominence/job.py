@@ -11,7 +11,7 @@ from prominence.following import follow_output
 from prominence.life import Life
 from prominence.live import execute, take_snapshot, was_done
 from prominence.outputs import fetch_output, input_content
-from prominence.snapshot import JobSnapshot
+from prominence.snapshot import Execution, JobSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,9 +50,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         return job
 
     @property
-    def execution(self) -> dict[str, Any]:
+    def execution(self) -> Execution:
         """What the service measured: site, times in seconds, peak memory in kB, exit code by task."""
-        return {} if self._id is None else self._detailed().execution
+        return Execution() if self._id is None else self._detailed().execution
 
     @property
     def exit_codes(self) -> tuple[int | None, ...]:
@@ -144,10 +144,10 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         )
 
     @overload
-    def stdout(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...
+    def stdout(self, node: int = ..., offset: int = ..., *, encoding: str = ...) -> str: ...
     @overload
-    def stdout(self, node: int = ..., *, offset: int = ..., encoding: None) -> bytes: ...
-    def stdout(self, node: int = 0, *, offset: int = 0, encoding: str | None = "utf-8") -> str | bytes:
+    def stdout(self, node: int = ..., offset: int = ..., *, encoding: None) -> bytes: ...
+    def stdout(self, node: int = 0, offset: int = 0, *, encoding: str | None = "utf-8") -> str | bytes:
         """The standard output so far, from a byte offset on; bytes with ``encoding=None``.
 
         What is not valid in the encoding is replaced by U+FFFD.
@@ -155,10 +155,10 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         return self._read("stdout", node, offset, encoding)
 
     @overload
-    def stderr(self, node: int = ..., *, offset: int = ..., encoding: str = ...) -> str: ...
+    def stderr(self, node: int = ..., offset: int = ..., *, encoding: str = ...) -> str: ...
     @overload
-    def stderr(self, node: int = ..., *, offset: int = ..., encoding: None) -> bytes: ...
-    def stderr(self, node: int = 0, *, offset: int = 0, encoding: str | None = "utf-8") -> str | bytes:
+    def stderr(self, node: int = ..., offset: int = ..., *, encoding: None) -> bytes: ...
+    def stderr(self, node: int = 0, offset: int = 0, *, encoding: str | None = "utf-8") -> str | bytes:
         """The standard error so far; see :meth:`stdout`."""
         return self._read("stderr", node, offset, encoding)
 

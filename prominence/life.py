@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from prominence.client.submission import Submission
 from prominence.exceptions import DuplicateRun, InvalidDescription, ProminenceError, ServerBugWarning
 from prominence.session import Session
-from prominence.snapshot import Snapshot
+from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ class Life(Generic[S]):
         return "" if self._id is None else self._current().reason
 
     @property
-    def events(self) -> dict[str, int]:
+    def events(self) -> Events:
         """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
-        return {} if self._id is None else self._current().events
+        return Events() if self._id is None else self._current().events
 
     def create(self) -> int:
         """Submit it; its id.

@@ -12,6 +12,54 @@ from typing import Any, Final
 TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
 
 
+class Events(dict[str, int]):
+    """Unix epochs by the API's names ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
+
+    @property
+    def create(self) -> int | None:
+        return self.get("createTime")
+
+    @property
+    def start(self) -> int | None:
+        return self.get("startTime")
+
+    @property
+    def end(self) -> int | None:
+        return self.get("endTime")
+
+    def to_dict(self) -> dict[str, int]:
+        """A plain copy."""
+        return dict(self)
+
+
+class Execution(dict[str, Any]):
+    """What the service measured, by the API's names; a property is None where that is not known (yet)."""
+
+    @property
+    def site(self) -> str | None:
+        return self.get("site")
+
+    @property
+    def runtime_version(self) -> dict[str, str] | None:
+        """The container runtime's version, by its name."""
+        return self.get("runtimeVersion")
+
+    @property
+    def provisioned_resources(self) -> dict[str, int] | None:
+        """``cpus``, ``memory`` and ``disk`` in GB, and ``nodes``."""
+        return self.get("provisionedResources")
+
+    @property
+    def cpu_info(self) -> dict[str, str] | None:
+        """``vendor``, ``model`` and ``clock``."""
+        return self.get("cpu")
+
+    @property
+    def tasks(self) -> list[dict[str, Any]] | None:
+        """One entry per task that ran, with its ``exitCode``, times in seconds and memory in kB."""
+        return self.get("tasks")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """``entry`` is the API's JSON."""
@@ -49,9 +97,8 @@ class Snapshot:
         return self.has_ended and not self.may_come_back
 
     @property
-    def events(self) -> dict[str, int]:
-        """Unix epochs ``createTime``, ``startTime``, ``endTime``, as far as they are known."""
-        return dict(self.entry.get("events") or {})
+    def events(self) -> Events:
+        return Events(self.entry.get("events") or {})
 
 
 class JobSnapshot(Snapshot):
@@ -65,8 +112,8 @@ class JobSnapshot(Snapshot):
         return "execution" in self.entry
 
     @property
-    def execution(self) -> dict[str, Any]:
-        return dict(self.entry.get("execution") or {})
+    def execution(self) -> Execution:
+        return Execution(self.entry.get("execution") or {})
 
     @property
     def exit_codes(self) -> tuple[int | None, ...]:

@@ -55,7 +55,6 @@ class ParameterSet(Description):
         start: float | None = None,
         end: float | None = None,
         step: float | None = None,
-        *,
         values: Iterable[str | float] | None = None,
     ) -> None:
         self.name = name
@@ -152,7 +151,7 @@ class Zip(_WithParameters):
 
 
 class Repeat(Factory):
-    """``number`` copies, which are not told apart by any parameter."""
+    """``number`` copies, which are not told apart by any parameter. ``num`` is the same."""
 
     type: ClassVar[str] = "repeat"
 
@@ -160,14 +159,24 @@ class Repeat(Factory):
 
     def __init__(
         self,
+        number: int | None = None,
         *,
+        num: int | None = None,
         name: str | None = None,
         jobs: Iterable[Reference] | None = None,
-        number: int | None = None,
     ) -> None:
         self.name = name
         self.jobs: list[Reference] = as_list(jobs)
-        self.number = number
+        self.number = num if number is None else number
+
+    @property
+    def num(self) -> int | None:
+        """Another name of ``number``, which the service's own client uses."""
+        return self.number
+
+    @num.setter
+    def num(self, value: int | None) -> None:
+        self.number = value
 
 
 _KINDS: dict[str, type[Factory]] = {kind.type: kind for kind in (ParameterSweep, Zip, Repeat)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, overload
 
 from prominence.description.base import Description
 from prominence.exceptions import InvalidDescription
@@ -13,6 +13,40 @@ T = TypeVar("T")
 
 class _Default(int):
     """A default that nobody has chosen: it gives way to whatever excludes it."""
+
+
+class CpusInterval(list[int]):
+    """``[min, max]`` numbers of CPUs; empty, and so not sent, until both are set.
+
+    They may be set one after the other, by ``min`` and ``max``.
+    """
+
+    _min: int | None = None
+    _max: int | None = None
+
+    @property
+    def min(self) -> int | None:
+        return self[0] if self else self._min
+
+    @min.setter
+    def min(self, value: int | None) -> None:
+        self._assign(value, self.max)
+
+    @property
+    def max(self) -> int | None:
+        return self[-1] if self else self._max
+
+    @max.setter
+    def max(self, value: int | None) -> None:
+        self._assign(self.min, value)
+
+    def to_dict(self) -> list[int]:
+        """The API's JSON, which is a list."""
+        return list(self)
+
+    def _assign(self, least: int | None, most: int | None) -> None:
+        self._min, self._max = least, most
+        self[:] = [] if least is None or most is None else [least, most]
 
 
 _CPUS: Final = _Default(1)
@@ -32,7 +66,7 @@ class _OneOf(Generic[T]):
     def _others(self, instance: object) -> list[tuple[str, object]]:
         values = vars(instance)
         return [
-            (name, values[name]) for name in self.group if name != self.name and values.get(name) is not None
+            (name, values[name]) for name in self.group if name != self.name and _is_set(values.get(name))
         ]
 
     @overload
@@ -48,12 +82,32 @@ class _OneOf(Generic[T]):
         return None if self._others(instance) else int(value)
 
     def __set__(self, instance: object, value: T | None) -> None:
-        if value is not None and not isinstance(value, _Default):
+        if _is_set(value) and not isinstance(value, _Default):
             for name, other in self._others(instance):
                 if not isinstance(other, _Default):
                     rule = f"{_WIRE[name]} is {other!r}, and only one of the two can be set"
                     raise InvalidDescription(_WIRE[self.name], value, rule, self.name)
-        vars(instance)[self.name] = list(value) if isinstance(value, tuple) else value
+        vars(instance)[self.name] = value
+
+
+class _Interval(_OneOf[Sequence[int]]):
+    """A property that is always there to have its ``min`` and ``max`` set."""
+
+    if TYPE_CHECKING:  # what is assigned may be any pair
+
+        @overload
+        def __get__(self, instance: None, owner: type) -> Self: ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> CpusInterval: ...
+        def __get__(self, instance: object | None, owner: type) -> Any: ...
+
+    def __set__(self, instance: object, value: Sequence[int] | None) -> None:
+        is_pair = value is None or isinstance(value, list | tuple)  # the rest is for the rules to report
+        super().__set__(instance, CpusInterval(value or ()) if is_pair else value)
+
+
+def _is_set(value: object) -> bool:
+    return value is not None and not (isinstance(value, CpusInterval) and not value)
 
 
 _WIRE: Final = {
@@ -86,14 +140,16 @@ class Resources(Description):
 
     A default never conflicts: it is dropped, and then reads None, once something is set that takes
     its place. Two that were both set on purpose raise `InvalidDescription` at once; set the one to
-    None before the other. Properties that are None are not sent.
+    None before the other. Properties that are None are not sent. The last three are a `CpusInterval`, which
+    is empty while it is not set.
     """
 
     _wire: ClassVar[Mapping[str, str]] = _WIRE
 
     cpus = _OneOf[int](*_CPU_GROUP)
-    cpus_range = _OneOf[Sequence[int]](*_CPU_GROUP)
-    cpus_options = _OneOf[Sequence[int]](*_CPU_GROUP)
+    cpus_range = _Interval(*_CPU_GROUP)
+    cpus_options = _Interval(*_CPU_GROUP)
+    total_cpus_range = _Interval()
     memory = _OneOf[float](*_MEMORY_GROUP)
     memory_per_cpu = _OneOf[float](*_MEMORY_GROUP)
 

@@ -67,6 +67,40 @@ def test_cpu_choices_drop_the_default_of_cpus(attribute: str, wire: str) -> None
     assert Resources(**{attribute: [2, 8]}) == resources
 
 
+@pytest.mark.parametrize("attribute", ["cpus_range", "cpus_options", "total_cpus_range"])
+def test_an_interval_may_be_set_bit_by_bit_and_counts_once_it_is_whole(attribute: str) -> None:
+    resources = Resources()
+    interval = getattr(resources, attribute)
+    assert (interval.min, interval.max) == (None, None)
+    getattr(resources, attribute).max = 8
+    assert (interval.min, interval.max) == (None, 8)
+    assert resources == Resources()
+    getattr(resources, attribute).min = 2
+    assert resources == Resources(**{attribute: (2, 8)})
+    assert interval == interval.to_dict() == [2, 8]
+    interval.max = 4
+    assert resources == Resources(**{attribute: (2, 4)})
+    interval.min = None
+    assert resources == Resources()
+
+
+def test_an_interval_beside_chosen_cpus_is_found_before_anything_is_sent() -> None:
+    job = JobDescription(resources=Resources(cpus=2), tasks=[Task(image="alpine", command="true")])
+    job.resources.cpus_range.min = 1
+    job.resources.cpus_range.max = 4
+    with pytest.raises(InvalidDescription, match="cpus"):
+        job.validate()
+
+
+@pytest.mark.parametrize("wrong", [(1, 2, 3), [1], "1-4", 4])
+def test_what_is_no_interval_is_left_to_the_rules(wrong: object) -> None:
+    job = JobDescription(tasks=[Task(image="alpine", command="true")])
+    job.resources.cpus_range = wrong  # type: ignore[assignment]
+    with pytest.raises(InvalidDescription) as caught:
+        job.validate()
+    assert caught.value.field == "resources.cpusRange"
+
+
 def test_a_total_stands_beside_cpus() -> None:
     sent = Resources(total_cpus_range=(4, 16)).to_dict()
     assert sent["totalCpusRange"] == [4, 16]
