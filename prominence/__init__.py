@@ -44,3 +44,7 @@ __all__ = [
     "login",
     "register",
 ]
+
+__path__.append(
+    f"{__path__[0]}/_compat/modules"
+)  # modules of the public client 0.21, such as prominence.auth

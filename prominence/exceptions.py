@@ -35,7 +35,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class ProminenceError(Exception):
@@ -276,3 +276,14 @@ class ResultError(ProminenceError):
 
 class LocalServiceError(ProminenceError):
     """The embedded service could not be started, or its state cannot be used."""
+
+
+if not TYPE_CHECKING:  # for scripts of the public client 0.21, not for new ones
+
+    def __getattr__(name: str) -> type[ProminenceError]:
+        if not name.startswith("_"):  # importing from here asks for a few of those
+            from prominence._compat.exceptions import ERRORS
+
+            if name in ERRORS:
+                return ERRORS[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

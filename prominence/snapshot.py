@@ -13,7 +13,7 @@ TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
 
 
 class Events(dict[str, int]):
-    """Unix epochs by the API's names ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
+    """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
 
     @property
     def create(self) -> int | None:

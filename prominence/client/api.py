@@ -35,6 +35,14 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
     a submission, 1 to 512 hexadecimal digits that no other submission has; by default it is random.
     """
 
+    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+        """One for scripts of the public client 0.21, where it is called as that one was."""
+        if options.keys() & {"authenticated", "timeout"} or isinstance(next(iter(arguments), None), bool):
+            from prominence._compat.client import PublicClient
+
+            return PublicClient(*arguments, **options)
+        return super().__new__(cls)
+
     def __init__(
         self,
         url: str | None = None,

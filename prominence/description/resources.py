@@ -28,7 +28,7 @@ class CpusInterval(list[int]):
     def min(self) -> int | None:
         return self[0] if self else self._min
 
-    @min.setter
+    @min.setter  # noqa: A003 - the property, not the function
     def min(self, value: int | None) -> None:
         self._assign(value, self.max)
 
@@ -36,7 +36,7 @@ class CpusInterval(list[int]):
     def max(self) -> int | None:
         return self[-1] if self else self._max
 
-    @max.setter
+    @max.setter  # noqa: A003 - the same
     def max(self, value: int | None) -> None:
         self._assign(self.min, value)
 

@@ -1,0 +1,3 @@
+from prominence.description import Dependency
+
+__all__ = ["Dependency"]

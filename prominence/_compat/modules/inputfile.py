@@ -1,0 +1,3 @@
+from prominence.description import InputFile
+
+__all__ = ["InputFile"]

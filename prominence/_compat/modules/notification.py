@@ -1,0 +1,3 @@
+from prominence.description import Notification
+
+__all__ = ["Notification"]

@@ -1,0 +1,3 @@
+from prominence.description import JobPolicies, WorkflowPolicies
+
+__all__ = ["JobPolicies", "WorkflowPolicies"]

@@ -1,0 +1,3 @@
+from prominence.description import Task
+
+__all__ = ["Task"]
