@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from threading import Condition
 
 
+Timeouts = tuple[float, float]
+
+
 class Clock:
     """The machine's clock."""
 
@@ -30,9 +33,9 @@ class Clock:
         """Wait on a held condition; False when ``timeout`` seconds passed first."""
         return condition.wait(timeout)
 
-    def socket_timeout(self, seconds: float) -> float:
-        """Real seconds that a socket may be waited for, where an answer may take so many of this clock's."""
-        return seconds
+    def socket_timeouts(self, timeouts: Timeouts) -> Timeouts:
+        """Real seconds for a connection and for an answer, where they may take so many of this clock's."""
+        return timeouts
 
 
 MACHINE_CLOCK: Final = Clock()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import tenacity
 
     from prominence.client.service import Service
-    from prominence.clock import Clock
+    from prominence.clock import Clock, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ class Transport:
         method: str,
         url: str,
         *,
-        timeouts_s: tuple[float, float],
+        timeouts_s: Timeouts,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         auth: requests.auth.AuthBase | None = None,
@@ -247,7 +247,6 @@ class Transport:
         Without ``auth`` no token is sent, and a GET follows redirections. The time-outs are that to connect
         (and to send a piece of the body) and that between two pieces of the answer.
         """
-        connect_s, read_s = timeouts_s
         connections.next_request(new_connection=new_connection)
         try:
             return self._session.request(
@@ -256,7 +255,7 @@ class Transport:
                 data=body,
                 headers=headers,
                 auth=auth or _no_auth,
-                timeout=(self.clock.socket_timeout(connect_s), self.clock.socket_timeout(read_s)),
+                timeout=self.clock.socket_timeouts(timeouts_s),
                 allow_redirects=auth is None and method == "GET",
                 stream=True,
                 verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win

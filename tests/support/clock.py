@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Condition
 
+    from prominence.clock import Timeouts
+
 EPOCH = 1_800_000_000
 _LOOK_S = 0.01
 _STILL_S = 0.5
@@ -29,6 +31,7 @@ class VirtualClock(Clock):
         self.elapsed = 0.0
         self.sleeps: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
+        self.before_request: Callable[[Timeouts], Timeouts] = lambda timeouts: timeouts
 
     def advance(self, seconds: float) -> None:
         with self._lock:
@@ -47,6 +50,9 @@ class VirtualClock(Clock):
             self.sleeps.append(seconds)
         self.advance(seconds)
         self.on_sleep()
+
+    def socket_timeouts(self, timeouts: Timeouts) -> Timeouts:
+        return self.before_request(timeouts)
 
     def wait(self, condition: Condition, timeout: float | None) -> bool:
         if timeout is None:

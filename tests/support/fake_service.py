@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -148,12 +149,27 @@ class FakeService:
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,))
             self._thread.start()
 
+    def refuse(self) -> None:
+        """End all connections and accept no others, until :meth:`listen` is called."""
+        self._stop()
+        self._server.bind_again()
+        self._server.wait_until_unconnected()
+
+    def close_connections(self) -> None:
+        """End all connections, unannounced, and return when they are closed."""
+        self._server.close_connections()
+        self._server.wait_until_unconnected()
+
     def close(self) -> None:
+        self._stop()
+        self._server.server_close()
+
+    def _stop(self) -> None:
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()
+            self._thread = None
         self._server.close_connections()
-        self._server.server_close()
 
     def script(self, method: str, path: str, *replies: Reply | Callable[[Received], Reply]) -> None:
         self._scripts[method, path] = deque(replies)
@@ -186,6 +202,12 @@ class _Server(ThreadingHTTPServer):
         self.resets = 0
         self._open: set[socket.socket] = set()
         self._change = threading.Condition()
+
+    def bind_again(self) -> None:
+        """Keep the port without listening there: connections are refused."""
+        self.socket.close()
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        TCPServer.server_bind(self)
 
     def verify_request(self, request: Any, _client_address: Any) -> bool:
         """Called with each new connection; False ends it."""
