@@ -94,7 +94,8 @@ class Outcome:
 class Change:
     """Something happened to an attempt: it started, went back to the engine's queue, or ended.
 
-    ``time`` is a Unix epoch; only an end has an ``outcome``.
+    ``time`` is a Unix epoch; only an end has an ``outcome``. ``execution`` is what is known of an attempt
+    that started, in the API's form: where it runs, and with what.
     """
 
     sequence: int
@@ -102,6 +103,7 @@ class Change:
     time: float
     outcome: Outcome | None = None
     requeued: bool = False
+    execution: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

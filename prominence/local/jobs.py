@@ -224,7 +224,8 @@ class Jobs:
             if change.requeued and row["status"] == "running":
                 self._update(row["id"], status="idle")
             elif not change.requeued and row["status"] == "idle":
-                self._update(row["id"], status="running", started=int(change.time))
+                execution = json.dumps(change.execution)
+                self._update(row["id"], status="running", started=int(change.time), execution=execution)
                 if row["workflow"] is not None:
                     self._workflows.job_started(row["workflow"], int(change.time))
             return False

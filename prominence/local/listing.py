@@ -10,6 +10,8 @@ from math import isnan, nan
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from prominence.description.rules import check_label
+from prominence.exceptions import InvalidDescription
 from prominence.local.errors import Refusal
 from prominence.local.factories import fill
 
@@ -120,7 +122,7 @@ class Query:
             found[f"id in ({labelled})"] = self.label
         if self.since is not None:
             found["revision > ?"] = [self.since]
-        elif self.completed:
+        elif self.ids is None and self.completed:
             found["status not in ('idle', 'running')"] = ()
         elif self.ids is None and not self.everything:
             found["(status in ('idle', 'running') or (kept and ended > ?))"] = [time.time() - KEPT_S]
@@ -157,6 +159,7 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     description = json.loads(row["description"])
     shown = entry(row)
     shown |= {key: description[key] for key in _SHOWN_IN_DETAIL if description.get(key)}
+    shown["resources"] = {"nodes": 1, **description["resources"]}
     shown["execution"] = {"runtimeVersion": {}, **json.loads(row["execution"])}
     if commands := json.loads(row["commands"]):
         shown["execution"]["commands"] = commands
@@ -203,7 +206,9 @@ def _wait(text: str) -> float:
 def _label(constraint: str | None) -> tuple[str, str] | None:
     if constraint is None:
         return None
-    name, separator, value = constraint.partition("=")
-    if not separator or "=" in value:
-        raise Refusal(400, "Invalid constraint")
+    name, _, value = constraint.partition("=")
+    try:
+        check_label(name, value)
+    except InvalidDescription as error:
+        raise Refusal(400, "Invalid constraint") from error
     return name, value

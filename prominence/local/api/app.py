@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
-from starlette.routing import Mount, Route, Router
 
-from prominence.local.api.answers import BASE, refused
+from prominence.local.api.answers import refused
 from prominence.local.api.data import DataRoutes
 from prominence.local.api.guard import Guard
 from prominence.local.api.jobs import JobRoutes
 from prominence.local.api.kv import KeyRoutes
 from prominence.local.api.presigned import PresignedFiles
+from prominence.local.api.routes import Routes
 from prominence.local.api.running import RunningJobRoutes
 from prominence.local.api.service import ServiceRoutes
 from prominence.local.api.workflows import WorkflowRoutes
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from prominence.local.directory import StateDirectory
     from prominence.local.engine import Engine
@@ -58,22 +58,17 @@ def application(
         KeyRoutes(Pairs(store)),
         ServiceRoutes(engine, store, state.path),
     )
-    routes = [route for group in groups for route in group.routes()]
+    routes = Routes(route for group in groups for route in group.routes())
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         Refusal: _refusal,
         InvalidStatus: _invalid_status,
-        HTTPException: _http_error,
+        HTTPException: routes.no_route,
         sqlite3.Error: _storage_error,
         Exception: _unforeseen,
     }
-    below_base = Mount(BASE, Router(routes, redirect_slashes=False))
-    app = Starlette(routes=[below_base, *presigned.routes()], exception_handlers=handlers)
+    app = Starlette(routes=[routes.mount(), *presigned.routes()], exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(app, signer, lambda path: any(_is_at(route, path) for route in routes))
-
-
-def _is_at(route: Route, path: str) -> bool:
-    return path.startswith(BASE) and route.path_regex.match(path.removeprefix(BASE)) is not None
+    return Guard(app, signer, lambda path: bool(routes.methods_of(path)))
 
 
 async def _refusal(_: Request, error: Refusal) -> Response:
@@ -82,11 +77,6 @@ async def _refusal(_: Request, error: Refusal) -> Response:
 
 async def _invalid_status(_: Request, __: InvalidStatus) -> Response:
     return refused(200, "invalid status specified")
-
-
-async def _http_error(_: Request, error: HTTPException) -> Response:
-    page = f"<!doctype html>\n<title>{error.status_code} {error.detail}</title>\n<h1>{error.detail}</h1>\n"
-    return Response(page, error.status_code, error.headers, media_type="text/html")
 
 
 async def _storage_error(_: Request, error: sqlite3.Error) -> Response:

@@ -39,11 +39,12 @@ from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, UNABLE_REASON
 from prominence.local.machine.watch import ProcessWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
 
 EVICTED: Final = "Job was evicted"
+_SITE: Final = "local"
 NO_RESOURCES: Final = "No matching resources"
 _KILL_GRACE_S: Final = 10.0
 _LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
@@ -240,18 +241,12 @@ class Machine:
 
     def _instructions(self, assignment: Assignment, needs: Needs) -> dict[str, Any]:
         resources = assignment.description["resources"]
-        nodes = resources.get("nodes", 1)
-        provisioned = {
-            "cpus": needs.cpus // nodes,
-            "memory": needs.memory / nodes if nodes > 1 else needs.memory,
-            "disk": resources.get("disk", 10),
-            "nodes": nodes,
-        }
+        provisioned = _provisioned(resources, needs)
         environment = {
             **assignment.environment,
             "PROMINENCE_CPUS": str(provisioned["cpus"]),
             "PROMINENCE_MEMORY": f"{provisioned['memory']:g}",
-            "PROMINENCE_NODES": str(nodes),
+            "PROMINENCE_NODES": str(provisioned["nodes"]),
         }
         return {
             "boot_id": boot_id(),
@@ -262,7 +257,7 @@ class Machine:
             "walltime_s": resources.get("walltime", 720) * self._minute,
             "kill_grace_s": _KILL_GRACE_S,
             "execution": {
-                "site": "local",
+                "site": _SITE,
                 "provisionedResources": provisioned,
                 "cpu": self._hardware,
             },
@@ -365,7 +360,10 @@ class Machine:
         self._start_what_fits()
 
     def _report_start(self, attempt: AttemptId, started: float) -> None:
-        self._append(Change(next(self._sequence), attempt, started))
+        running = self._running[attempt]
+        provisioned = _provisioned(running.attempt.resources, running.needs)
+        execution = {"site": _SITE, "provisionedResources": provisioned}
+        self._append(Change(next(self._sequence), attempt, started, execution=execution))
 
     def _report(self, attempt: AttemptId, outcome: Outcome) -> None:
         self._append(Change(next(self._sequence), attempt, outcome.ended, outcome))
@@ -373,6 +371,17 @@ class Machine:
     def _append(self, change: Change) -> None:
         self._changes.append(change)
         self._changed.set()
+
+
+def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
+    """What an attempt has for itself, per node."""
+    nodes = resources.get("nodes", 1)
+    return {
+        "cpus": needs.cpus // nodes,
+        "memory": needs.memory / nodes if nodes > 1 else needs.memory,
+        "disk": resources.get("disk", 10),
+        "nodes": nodes,
+    }
 
 
 class _Launcher:
