@@ -6,15 +6,18 @@ import inspect
 import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
-from support.recorded_calls import Call, NoCall, call_for
+from support.recorded_calls import BASE, Call, NoCall, call_for
 from support.recordings import REAL, exchanges, played, replay
 from vcr.errors import CannotOverwriteExistingCassetteException
 
 from prominence import ProminenceClient
+from prominence.client.retry import Kind
 from prominence.client.submission import Submission
+from prominence.client.transport import Request
 from prominence.exceptions import (
     AuthenticationError,
     FeatureDisabled,
@@ -86,6 +89,7 @@ REFUSALS: dict[int, type[ProminenceError]] = {
     401: AuthenticationError,
     403: PermissionDenied,
     404: NotFound,
+    405: WrongService,
     413: ServiceError,
     415: ServiceError,
     500: ServiceUnavailable,
@@ -130,13 +134,58 @@ def _check_call(real: ProminenceClient, call: Call, status: int, body: bytes) ->
     if refusal in ANSWERS_NO or status == 409:
         assert call.made_by(real) is False
     elif refusal is not None or status >= 400:
-        with pytest.raises(REFUSALS[status]) as caught:
-            call.made_by(real)
-        assert type(caught.value) is _error(status, refusal)
-        assert caught.value.status == status  # type: ignore[attr-defined]
-        assert (refusal or "") in str(caught.value)
+        _check_refused(lambda: call.made_by(real), status, refusal)
     else:
         assert call.made_by(real) == call.expected(body)
+
+
+def _check_refused(call: Callable[[], object], status: int, refusal: str | None) -> None:
+    with pytest.raises(_error(status, refusal)) as caught:
+        call()
+    assert type(caught.value) is _error(status, refusal)
+    assert caught.value.status == status  # type: ignore[attr-defined]
+    assert (refusal or "") in str(caught.value)
+
+
+def impossible_requests(name: str) -> Iterator[tuple[Request, dict[str, Any]]]:
+    """Requests that no method of the client makes, each with the response; most are malformed on purpose."""
+    possible = {index for index, _, _ in possible_calls(name)}
+    for index, exchange in enumerate(exchanges(name)):
+        request, response = exchange["request"], exchange["response"]
+        if index not in possible:
+            url = urlsplit(request["uri"])
+            query = dict(parse_qsl(url.query, keep_blank_values=True))
+            body = request["body"] or b""
+            yield (
+                Request(
+                    request["method"],
+                    url.path.removeprefix(BASE),
+                    Kind.ONCE,
+                    query,
+                    body.encode() if isinstance(body, str) else body,
+                    expect_json=_is_json(response),
+                ),
+                response,
+            )
+
+
+def _is_json(response: dict[str, Any]) -> bool:
+    is_announced = "application/json" in response["headers"].get("Content-Type", ())
+    return is_announced and bool(response["body"]["string"])  # none comes after HEAD
+
+
+@pytest.mark.parametrize("name", [name for name in REAL if any(impossible_requests(name))])
+def test_what_no_method_asks_for_is_answered_by_type(name: str, real: ProminenceClient) -> None:
+    with replay(name) as cassette:
+        for request, response in impossible_requests(name):
+            status, body = response["status"]["code"], response["body"]["string"]
+            body = body.encode() if isinstance(body, str) else body
+            refusal = _refusal(body)
+            if refusal is not None or status >= 400:
+                _check_refused(lambda request=request: real._transport.send(request), status, refusal)  # type: ignore[misc]
+            else:
+                assert real._transport.send(request).body == body
+    assert len(played(cassette)) == len(list(impossible_requests(name)))
 
 
 def _error(status: int, refusal: str | None) -> type[ProminenceError]:

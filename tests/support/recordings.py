@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+from urllib.parse import parse_qsl, urlsplit
 
 import vcr
 import yaml
@@ -38,7 +39,8 @@ def _query(made: Request, recorded: Request) -> None:
 
 def _asked(request: Request) -> set[tuple[str, str]]:
     """The query as services read it: any text switches a flag on."""
-    return {(name, "true" if value == "True" else value) for name, value in request.query} - _DEFAULTS
+    query = parse_qsl(urlsplit(request.uri).query, keep_blank_values=True)
+    return {(name, "true" if value == "True" else value) for name, value in query} - _DEFAULTS
 
 
 def _body(made: Request, recorded: Request) -> None:
@@ -51,6 +53,7 @@ def body_of(request: Request) -> bytes | None:
     return body.read() if hasattr(body, "read") else body
 
 
+@cache  # each request is compared with all recorded ones
 def _untagged(body: bytes | None) -> Any:
     """The JSON in a body without the label that is new at each submission."""
     if not body:

@@ -1,0 +1,89 @@
+"""How commands end at a real service, and which error their futures then raise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.fake_service import FakeService, Received, Reply, says
+
+from prominence import ProminenceClient, Session
+from prominence.exceptions import (
+    ImagePullFailed,
+    JobDeleted,
+    JobFailedError,
+    OutcomeUnknown,
+    StageOutFailed,
+    TaskExitError,
+    WalltimeExceeded,
+)
+from prominence_executors import ProminenceExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORDED = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
+ENDS = {
+    name: course[-1]["entry"] for name, course in json.loads(RECORDED.read_text(encoding="utf-8")).items()
+}
+LISTED = ("id", "name", "status", "statusReason", "tasks", "events")
+NOTHING_KNOWN = {**ENDS["success"], "execution": {"runtimeVersion": {}}}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeService]:
+    with FakeService() as service:
+        yield service
+
+
+@pytest.fixture
+def executor(fake: FakeService) -> Iterator[ProminenceExecutor]:
+    with (
+        ProminenceClient(fake.url, "a-token") as client,
+        Session(client=client) as session,
+        ProminenceExecutor(session=session, image="busybox.sif") as executor,
+    ):
+        yield executor
+
+
+def ends_as(fake: FakeService, entry: dict[str, Any]) -> None:
+    def listing(request: Received) -> Reply:
+        if "detail" in request.query:
+            return says([entry])
+        return says([{name: entry[name] for name in LISTED if name in entry}])
+
+    fake.script("POST", "/jobs", says({"id": entry["id"]}, 201))
+    fake.script("GET", "/jobs", listing)
+    fake.script("GET", f"/jobs/{entry['id']}/stderr", Reply(body=b"oops\n", content_type="text/html"))
+
+
+def test_a_command_that_succeeded(fake: FakeService, executor: ProminenceExecutor) -> None:
+    ends_as(fake, ENDS["success"])
+    assert executor.submit("true").result(60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        (ENDS["fail-exit-3"], TaskExitError),
+        (ENDS["command-not-found"], TaskExitError),
+        (ENDS["killed-walltime"], WalltimeExceeded),
+        (ENDS["image-pull-fails"], ImagePullFailed),
+        (ENDS["output-file-missing"], StageOutFailed),
+        (ENDS["deleted-while-running"], JobDeleted),
+        (NOTHING_KNOWN, OutcomeUnknown),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value["name"]),
+)
+def test_a_command_that_did_not(
+    entry: dict[str, Any], error: type[JobFailedError], fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    ends_as(fake, entry)
+    with pytest.raises(JobFailedError) as caught:
+        executor.submit("true").result(60)
+    assert type(caught.value) is error
+    assert (caught.value.job_id, caught.value.status) == (entry["id"], entry["status"])
+    assert caught.value.reason == entry.get("statusReason", "")
+    assert caught.value.stderr == "oops"
