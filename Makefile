@@ -1,5 +1,5 @@
 # `make demo` and `make test` need nothing but Python 3.11 or newer, make, and a package index.
-# Each sets up what it needs in .venv; a second run is quick.
+# Each sets up what it needs in .venv, the tests in .venv-nanoidp too; a second run is quick.
 
 PYTHON ?= python3
 VENV := .venv

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import json
 import os
 import secrets
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,9 @@ class Credentials:
         found = _object(path, text, "access_token")
         if not found["access_token"]:
             return None
-        return StoredToken(checked_token(str(found["access_token"])), found.get("refresh_token") or None)
+        refresh_token = found.get("refresh_token")
+        access_token = checked_token(str(found["access_token"]))
+        return StoredToken(access_token, str(refresh_token) if refresh_token else None)
 
     def keep_token(self, token: StoredToken) -> None:
         found = {"access_token": token.access_token}
@@ -87,33 +89,47 @@ class Credentials:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes of the user from renewing the token."""
-        self._make_directory()
-        descriptor = os.open(self.directory / "login.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Keep other processes of the user from renewing the token; raises ConfigurationError as writing."""
+        lock = self._open("login.lock", os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if sys.platform != "win32":
+                self._wait_for(lock)
             yield
         finally:
-            os.close(descriptor)
+            os.close(lock)
+
+    def _wait_for(self, lock: int) -> None:
+        import fcntl
+
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            raise self._unwritable("login.lock", error) from error
 
     def _keep(self, name: str, content: dict[str, str]) -> None:
         """Replace a file in one step: who reads it meanwhile sees the old one or the new one."""
+        scratch = self.directory / f"{name}.{secrets.token_hex(4)}.new"
+        descriptor = self._open(scratch.name, os.O_CREAT | os.O_EXCL)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(descriptor)
+            scratch.replace(self.directory / name)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise self._unwritable(name, error) from error
+
+    def _open(self, name: str, flags: int) -> int:
+        """Open a file that is the user's alone."""
         try:
             self._make_directory()
-            scratch = self.directory / f"{name}.{secrets.token_hex(4)}.new"
-            descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(content, file)
-                    file.flush()
-                    os.fsync(descriptor)
-                scratch.replace(self.directory / name)
-            except OSError:
-                scratch.unlink(missing_ok=True)
-                raise
+            return os.open(self.directory / name, os.O_WRONLY | flags, 0o600)
         except OSError as error:
-            path = self.directory / name
-            raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+            raise self._unwritable(name, error) from error
+
+    def _unwritable(self, name: str, error: OSError) -> ConfigurationError:
+        return ConfigurationError(f"{self.directory / name} cannot be written: {error.strerror}")
 
     def _make_directory(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -90,7 +90,7 @@ def obtain_token(
 
 
 def refresh(settings: LoginSettings, refresh_token: str) -> StoredToken:
-    """Another token, kept like that of a login.
+    """Another token, kept like that of a login where that is possible.
 
     Raises AuthenticationError where only a new login helps, ServiceUnavailable where a later try may.
     """
@@ -100,7 +100,10 @@ def refresh(settings: LoginSettings, refresh_token: str) -> StoredToken:
         raise AuthenticationError(f"there is no client for {provider.url} any more: log in again")
     form = {"grant_type": REFRESH_GRANT, "refresh_token": refresh_token}
     found = _token(provider, provider.ask("token", form, client), refresh_token)
-    settings.credentials.keep_token(found)
+    try:
+        settings.credentials.keep_token(found)
+    except ConfigurationError as error:  # the token is good, and the one before may not be any more
+        log.warning("the renewed token is lost when this program ends: %s", error)
     return found
 
 

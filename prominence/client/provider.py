@@ -26,6 +26,7 @@ _FIXED: Final = {
     "token": "/token",
 }
 _NOT_NOW: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT)
+_SECRET: Final = ("device_code", "refresh_token")
 _SHOWN: Final = 300
 
 
@@ -86,6 +87,7 @@ class Provider:
         return url
 
     def _exchange(self, method: str, url: str, auth: Callable[..., Any], **content: Any) -> dict[str, Any]:
+        form = content.get("data", {})
         try:
             response = requests.request(
                 method,
@@ -103,7 +105,7 @@ class Provider:
             raise ServiceUnavailable(
                 f"the identity provider gives no answer ({why})", method=method, url=url
             ) from error
-        return _checked(response, [str(each) for each in content.get("data", {}).values()])
+        return _checked(response, secrets=[form[each] for each in _SECRET if each in form])
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:

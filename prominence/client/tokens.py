@@ -105,12 +105,12 @@ class LoginToken:
             stored = self._login.credentials.token()
             if stored is None or stored.access_token != self._token or stored.refresh_token is None:
                 return stored  # another process was quicker
-            self._refresh_after = self._clock.monotonic() + _REFRESH_AGAIN_S
             try:
                 return refresh(self._login, stored.refresh_token)
             except AuthenticationError as error:
                 self._refused_refresh = stored.refresh_token
                 log.warning("the token cannot be renewed: %s", error)
             except ProminenceError as error:
+                self._refresh_after = self._clock.monotonic() + _REFRESH_AGAIN_S
                 log.warning("the token cannot be renewed at the moment: %s", error)
             return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +15,14 @@ from support.clock import EPOCH, VirtualClock
 from support.fake_service import FakeService, Received, Reply, refuses, says
 
 from prominence import Job, ProminenceClient, Session
+from prominence.client import service as service_module
 from prominence.credentials import Credentials, OidcClient, StoredToken, expiry_of
 from prominence.exceptions import AuthenticationError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from support.service import LocalService
 
 REFUSAL = refuses("Authentication failure", 401)
 
@@ -66,6 +71,10 @@ def login(fake: FakeService, clock: VirtualClock, monkeypatch: pytest.MonkeyPatc
         login = Login(provider, clock)
         yield login
         login.close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def tokens_sent(fake: FakeService) -> list[str]:
@@ -258,6 +267,74 @@ def test_of_two_clients_one_renews_and_the_other_takes_what_it_kept(fake: FakeSe
     for client in [login.connect(), login.connect()]:
         client.list_jobs()
     assert login.provider.sent.count(("POST", "/token")) == 1
+
+
+def test_a_renewed_token_that_cannot_be_kept_is_used_all_the_same(
+    fake: FakeService, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, login: Login
+) -> None:
+    login.keep("old-token", "refresh-1")
+    login.renews(says({"access_token": "new-token"}))
+    fake.script("GET", "/jobs", accepts_only("new-token"))
+    client = login.connect()
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    client.list_jobs()
+    assert login.credentials.token() == StoredToken("old-token", "refresh-1")
+    assert "No space left" in caplog.text
+    assert not list(login.credentials.directory.glob("*.new"))
+
+
+def test_a_directory_that_cannot_be_used_any_more_leaves_the_token_as_it_is(
+    fake: FakeService, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, login: Login
+) -> None:
+    login.keep("old-token", "refresh-1")
+    login.renews(says({"access_token": "new-token"}))
+    fake.script("GET", "/jobs", REFUSAL)
+    client = login.connect()
+
+    def not_allowed(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", not_allowed)
+    with pytest.raises(AuthenticationError):
+        client.list_jobs()
+    assert "Permission denied" in caplog.text
+    assert not login.provider.received
+
+
+def test_tokens_of_a_short_life_are_renewed_each_time(
+    fake: FakeService, clock: VirtualClock, login: Login
+) -> None:
+    login.keep(token_until(EPOCH + 10), "refresh-1")
+    tokens = [token_until(EPOCH + each) for each in (40, 70, 100)]
+    login.renews(*(says({"access_token": each}) for each in tokens))
+    fake.script("GET", "/jobs", says([]))
+    client = login.connect()
+    for _ in tokens:
+        client.list_jobs()
+        clock.advance(30)
+    assert tokens_sent(fake) == tokens
+
+
+# ---- the service on this machine
+
+
+def test_a_service_that_has_lost_its_key_is_asked_for_its_new_token(
+    own_service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "_SURE_FOR_S", 3600.0)
+    with ProminenceClient(settings=own_service.settings()) as client:
+        client.list_jobs()
+        old = own_service.endpoint
+        own_service.kill()
+        (own_service.directory / "secret").unlink()
+        own_service.start()
+        assert own_service.endpoint.url == old.url
+        assert own_service.request("GET", "/jobs", headers=bearer(old.token)).status_code == 401
+        assert client.list_jobs().jobs == []
 
 
 # ---- waiting
