@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     _log_to(StateDirectory(options["directory"]).log if detach else None)
     try:
         serve(ServeOptions(**options), ready=lambda: _tell(ready, READY))
-    except ProminenceError as error:
+    except (ProminenceError, OSError) as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the text says it all
         _tell(ready, str(error))
         return 1

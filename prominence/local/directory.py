@@ -23,7 +23,7 @@ import secrets
 import stat
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import LocalServiceError
@@ -48,6 +48,12 @@ class Endpoint:
     cpus: int
     memory: float
 
+    @classmethod
+    def read(cls, text: bytes) -> Endpoint:
+        """An endpoint as another release wrote it, which may have known more of itself."""
+        found = json.loads(text)
+        return cls(**{each.name: found[each.name] for each in fields(cls)})
+
     def __repr__(self) -> str:
         return f"Endpoint(url={self.url!r}, pid={self.pid}, version={self.version!r})"
 
@@ -70,15 +76,11 @@ class StateDirectory:
     def open(self) -> None:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.path.stat()
+            mode = stat.S_IMODE(self._owned().st_mode)
+            if mode & 0o077:
+                self.path.chmod(0o700)
         except OSError as error:
-            raise LocalServiceError(
-                f"cannot use the state directory {self.path}: {error.strerror}"
-            ) from error
-        if found.st_uid != os.getuid():
-            raise LocalServiceError(f"the state directory {self.path} belongs to another user")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            self.path.chmod(0o700)
+            raise self._unusable(error) from error
 
     def secret(self) -> str:
         """The signing key, made at first use; it outlives the service, so old tokens stay good.
@@ -105,22 +107,31 @@ class StateDirectory:
         os.write(descriptor, json.dumps(asdict(endpoint)).encode())
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         scratch.replace(self._endpoint)
-        self._published = descriptor
+        before, self._published = self._published, descriptor
+        if before is not None:
+            os.close(before)
 
     def withdraw(self) -> None:
         self._endpoint.unlink(missing_ok=True)
 
     def endpoint(self) -> Endpoint | None:
-        """The service that runs now; None when none does, whatever an older file says."""
+        """The service that runs now; None when none does, whatever an older file says.
+
+        Raises LocalServiceError where the directory belongs to another user: a service found there
+        would be that user's.
+        """
         try:
+            self._owned()
             descriptor = os.open(self._endpoint, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise self._unusable(error) from error
         with os.fdopen(descriptor, "rb") as file:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Endpoint(**json.loads(file.read()))
+                return Endpoint.read(file.read())
         return None
 
     def last_port(self) -> int:
@@ -150,10 +161,22 @@ class StateDirectory:
         with self._locked("start.lock", fcntl.LOCK_EX, patience_s=None):
             yield
 
+    def _owned(self) -> os.stat_result:
+        found = self.path.stat()
+        if found.st_uid != os.getuid():
+            raise LocalServiceError(f"the state directory {self.path} belongs to another user")
+        return found
+
+    def _unusable(self, error: OSError) -> LocalServiceError:
+        return LocalServiceError(f"cannot use the state directory {self.path}: {error.strerror}")
+
     @contextmanager
     def _locked(self, name: str, how: int, patience_s: float | None) -> Iterator[bool]:
         """Hold a lock, if it is to be had within some seconds (None: at any time)."""
-        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             yield _lock(descriptor, how, patience_s)
         finally:

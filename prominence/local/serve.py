@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -18,6 +18,7 @@ from prominence.exceptions import LocalServiceError
 from prominence.local.api.answers import BASE
 from prominence.local.api.app import application
 from prominence.local.attempts import Attempts
+from prominence.local.connections import Connection
 from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _HOST: Final = "127.0.0.1"
 _IDLE_LOOK_S: Final = 5.0
+_TOKEN_LOOK_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 75
 
 
@@ -112,6 +114,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     background = [
         asyncio.create_task(jobs.follow_engine()),
         asyncio.create_task(workflows.make_jobs()),
+        asyncio.create_task(_keep_token_good(state, signer, endpoint)),
         asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),
     ]
     for task in background:
@@ -135,7 +138,8 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Connection,
+                proxy_headers=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -164,6 +168,15 @@ class _Server(uvicorn.Server):
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("a part of the service failed", exc_info=error)
             self.end()
+
+
+async def _keep_token_good(state: StateDirectory, signer: Signer, endpoint: Endpoint) -> None:
+    """Publish a new token in time, also when the machine's clock was set and jumped by years."""
+    while True:
+        await asyncio.sleep(_TOKEN_LOOK_S)
+        if signer.wears_out(endpoint.token):
+            endpoint = replace(endpoint, token=signer.user_token())
+            state.publish(endpoint)
 
 
 async def _end_when_idle(server: _Server, app: Guard, jobs: Jobs, idle_s: float) -> None:
