@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 IDENTITY_PROVIDER := .venv-nanoidp/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check bench clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
@@ -35,6 +35,10 @@ $(IDENTITY_PROVIDER):
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet 'nanoidp>=3.4'
 	touch $@
+
+bench: $(VENV)/test.installed
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/local_queue.py
 
 clean:
 	rm -rf $(VENV) $(dir $(IDENTITY_PROVIDER)) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
