@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from prominence.exceptions import ProminenceError
     from prominence.outputs import OutputKind
     from prominence.session import Session
-    from prominence.watch import Watch, Watcher
+    from prominence.watch import Watcher
+    from prominence.watched import Watch
 
 
 class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descriptions have no hash

@@ -19,12 +19,12 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from prominence.exceptions import AuthenticationError, NotFound, ProminenceError, ServiceUnavailable
 from prominence.snapshot import Snapshot
+from prominence.watched import Watch, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,9 +42,6 @@ _SHORTEST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 15.0
 _PAUSE_PER_ROUND: Final = 10.0
 _PAUSE_PER_AGE: Final = 0.02
-_MISSING_TOLERANCE_S: Final = 120.0
-_UNKNOWN_TOLERANCE_S: Final = 2.0  # of what is not known to exist
-_HELD_S: Final = 120.0
 _REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
 _TRUSTED_AFTER_ANSWER_S: Final = 60.0  # a token that was good so lately was good when the job was submitted
@@ -54,48 +51,6 @@ _IDLE_S: Final = 0.5
 
 
 S = TypeVar("S", bound=Snapshot)
-
-
-class Watch(Generic[S]):
-    """Somebody's interest in one job or workflow, until :meth:`close` or the job's end."""
-
-    def __init__(
-        self,
-        job_id: int,
-        on_change: Callable[[S], None],
-        on_failure: Callable[[ProminenceError], None],
-    ) -> None:
-        self.job_id = job_id
-        self.on_change = on_change
-        self.on_failure = on_failure
-
-
-@dataclass
-class _Watched(Generic[S]):
-    """A job or workflow that somebody waits for, and what is known of it."""
-
-    id: int
-    since: float
-    is_known: bool
-    watches: list[Watch[S]] = field(default_factory=list)
-    latest: S | None = None
-    asked_alone: float = 0.0
-    missing_since: float | None = None
-    held_since: float | None = None
-
-    def is_lost(self, now: float) -> bool:
-        """True when it has been missing for too long."""
-        self.missing_since = now if self.missing_since is None else self.missing_since
-        is_known = self.is_known or self.latest is not None
-        return now - self.missing_since >= (_MISSING_TOLERANCE_S if is_known else _UNKNOWN_TOLERANCE_S)
-
-    def is_held(self, snapshot: S, now: float) -> bool:
-        """True while a state is to be looked at again before it counts as the end."""
-        if not snapshot.may_come_back:
-            self.held_since = None
-            return False
-        self.held_since = now if self.held_since is None else self.held_since
-        return now - self.held_since < _HELD_S
 
 
 class Watcher(Generic[S]):
@@ -118,8 +73,9 @@ class Watcher(Generic[S]):
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._jobs: dict[int, _Watched[S]] = {}
+        self._jobs: dict[int, Watched[S]] = {}
         self._recent: OrderedDict[int, S] = OrderedDict()
+        self._states_taken = 0
         self._cursor: int | None = None  # the feed of changes has been read up to this revision,
         self._feed_start: int | None = None  # and what it brought since this one is remembered
         self._taking: int | None = None
@@ -139,21 +95,23 @@ class Watcher(Generic[S]):
         """Call ``on_change`` with each new state of a job, the last time when it has ended.
 
         ``on_failure`` is called instead when nothing more can be learned. Both are called in the watcher's
-        thread. ``revision`` comes from the answer that the caller knows the job by, if it had one. Say
-        ``is_known=False`` of an id that the service has not told: it is given up soon when it is missing.
+        thread, or in the caller's with what is known already. ``revision`` comes from the answer that the
+        caller knows the job by, if it had one. Say ``is_known=False`` of an id that the service has not told:
+        it is given up soon when it is missing.
         """
         watch = Watch(job_id, on_change, on_failure)
         with self._condition:
             if self._closed:
                 raise ProminenceError("the session is closed: nothing is followed any more")
             self._start_thread()
-            watched = self._jobs.setdefault(job_id, _Watched(job_id, self.clock.monotonic(), is_known))
+            watched = self._jobs.setdefault(job_id, Watched(job_id, self.clock.monotonic(), is_known))
             watched.is_known = watched.is_known or is_known
             watched.watches.append(watch)
             recent = self._recent.get(job_id)
             if recent is not None and recent.may_come_back:
                 recent = None
             known = watched.latest = watched.latest or recent
+            order = self._next_order()
             if known is not None and known.has_ended:
                 del self._jobs[job_id]
             must_ask = known is None and not self._feed_covers(revision, job_id)
@@ -162,7 +120,7 @@ class Watcher(Generic[S]):
             asks_itself = must_ask and self._cursor is not None  # the thread may be in a long poll
             self._condition.notify_all()
         if known is not None:
-            self._tell([(watch, known)])
+            self._tell([(watch, order, known)])
         elif asks_itself:
             with contextlib.suppress(ProminenceError):  # the thread asks again, and bears with outages
                 self._ask_for([job_id])
@@ -311,7 +269,7 @@ class Watcher(Generic[S]):
 
     def _take(self, snapshots: Iterable[S]) -> None:
         """Note new states and tell whoever waits for them."""
-        news: list[tuple[Watch[S], S]] = []
+        news: list[tuple[Watch[S], int, S]] = []
         with self._condition:
             for snapshot in snapshots:
                 watched = self._jobs.get(snapshot.id)
@@ -326,10 +284,16 @@ class Watcher(Generic[S]):
                     continue
                 watched.latest = snapshot
                 self._remember(snapshot)
-                news += [(watch, snapshot) for watch in watched.watches]
+                order = self._next_order()
+                news += [(watch, order, snapshot) for watch in watched.watches]
                 if snapshot.has_ended:
                     del self._jobs[snapshot.id]
         self._tell(news)
+
+    def _next_order(self) -> int:
+        """States are told in the order in which they were taken, also by several threads."""
+        self._states_taken += 1
+        return self._states_taken
 
     def _remember(self, snapshot: S) -> None:
         """For whoever begins to watch it now: its submission's answer can arrive after this one."""
@@ -410,13 +374,13 @@ class Watcher(Generic[S]):
     def _tell_failure(self, watches: Iterable[Watch[S]], error: ProminenceError) -> None:
         for watch in watches:
             try:
-                watch.on_failure(error)
+                watch.tell_failure(error)
             except Exception:  # one bad listener must not end the others' wait
                 log.exception("job %d: a listener failed", watch.job_id)
 
-    def _tell(self, news: Iterable[tuple[Watch[S], S]]) -> None:
-        for watch, snapshot in news:
+    def _tell(self, news: Iterable[tuple[Watch[S], int, S]]) -> None:
+        for watch, order, snapshot in news:
             try:
-                watch.on_change(snapshot)
+                watch.tell(order, snapshot)
             except Exception:  # one bad listener must not end the others' wait
                 log.exception("job %d: a listener failed", watch.job_id)

@@ -18,7 +18,8 @@ from prominence.exceptions import (
     ServiceUnavailable,
 )
 from prominence.sources import JobSource, WorkflowSource
-from prominence.watch import Watch, Watcher
+from prominence.watch import Watcher
+from prominence.watched import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -527,6 +528,28 @@ def test_jobs_can_be_watched_after_no_thread_could_be_started(
             watch(watcher)
     assert watch(watcher).wait().statuses == ["completed"]
     assert service.of("bulk") == [[7]]
+
+
+def test_nothing_is_told_after_the_end_by_a_thread_that_was_overtaken(
+    service: ScriptedService, watcher: Watcher
+) -> None:
+    """Who begins to watch is told by its own thread what is known; the end may come meanwhile."""
+    first, late = Listener(), Listener()
+    service.script(entry("running"))
+    heard = threading.Event()
+    watcher.watch(7, lambda _: heard.set(), first.on_failure)
+    assert heard.wait(LIMIT_S)
+    tell = watcher._tell
+
+    def overtaken(news: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            service.script(entry("completed", **ENDED))
+            late.wait()
+        tell(news)
+
+    watcher._tell = overtaken  # type: ignore[method-assign]
+    watcher.watch(7, late.on_change, late.on_failure)
+    assert late.statuses == ["completed"]
 
 
 def test_a_listener_may_watch_another_job(service: ScriptedService, watcher: Watcher) -> None:
