@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.clock import VirtualClock
 from support.fake_service import FakeService, page, says
 from support.service import job as job_json
 
@@ -37,6 +41,8 @@ from prominence.exceptions import (
     InvalidDescription,
     NotFound,
     ProminenceError,
+    ServiceUnavailable,
+    WrongService,
 )
 
 if TYPE_CHECKING:
@@ -193,17 +199,20 @@ def test_a_description_for_a_new_job_is_one_that_can_be_submitted(client: Public
     assert Job(id=again).wait() == "completed"
 
 
-def test_an_image_that_is_an_archive_runs_with_udocker(
-    fake: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMINENCE_URL", fake.url)
-    monkeypatch.setenv("PROMINENCE_TOKEN", "a-token")
+def test_an_image_that_is_an_archive_runs_with_udocker(fake: FakeService, faked: PublicClient) -> None:
     fake.script("POST", "/jobs", says({"id": 7}, 201))
-    client: Any = ProminenceClient(authenticated=True)  # type: ignore[call-arg]
     description = job_json("true", task={"image": "image.tar.gz"})
     del description["tasks"][0]["runtime"]
-    assert client.create_job(description) == 7
+    assert faked.create_job(description) == 7
     assert fake.received[-1].json()["tasks"][0]["runtime"] == "udocker"
+
+
+def test_tasks_of_a_workflow_get_a_runtime_too(fake: FakeService, faked: PublicClient) -> None:
+    fake.script("POST", "/workflows", says({"id": 7}, 201))
+    description = job_json("true", name="a")
+    del description["tasks"][0]["runtime"]
+    assert faked.create_workflow({"name": "w", "jobs": [description]}) == 7
+    assert fake.received[-1].json()["jobs"][0]["tasks"][0]["runtime"] == "singularity"
 
 
 def test_a_job_that_cannot_be_is_refused_before_it_is_sent(client: PublicClient) -> None:
@@ -297,6 +306,23 @@ def test_a_workflow_knows_its_own_status(fake: FakeService, sent: Session) -> No
     assert ("GET", "/jobs/9") not in fake.sent
 
 
+def test_a_wait_for_a_workflow_ends(fake: FakeService, sent: Session) -> None:
+    progress = {"total": 2, "done": 2, "failed": 0, "queued": 0, "waiting": 0}
+    fake.script("GET", "/workflows", says([{"id": 9, "status": "completed", "progress": progress}]))
+    fake.script("GET", "/workflows/9", says([{"id": 9, "status": "completed", "progress": progress}]))
+    assert Workflow(id=9, session=sent).wait() == "completed"
+
+
+def test_a_workflow_without_a_name_is_found_before_it_is_sent() -> None:
+    assert [each.field for each in Workflow(jobs=[small_job()]).validate()] == ["name"]
+
+
+def test_a_time_in_the_queue_that_services_refuse_is_found_before_it_is_sent() -> None:
+    job = small_job()
+    job.policies.maximum_time_in_queue = -1
+    assert [each.field for each in job.validate()] == ["policies.maximumTimeInQueue"]
+
+
 def test_a_workflow_has_policies() -> None:
     workflow = Workflow(name="w", jobs=[small_job()])
     workflow.policies = WorkflowPolicies()
@@ -322,6 +348,38 @@ def test_a_wait_with_a_token_that_is_not_accepted_ends(fake: FakeService, sent: 
         Job(id=7, session=sent).wait()
 
 
+def test_a_wait_for_a_service_that_is_away_ends() -> None:
+    clock = VirtualClock()
+    nowhere = ProminenceClient("http://127.0.0.1:9/prominence/v1", "a-token", clock=clock, random=Random(1))
+    with Session(client=nowhere) as session, pytest.raises(ServiceUnavailable):
+        Job(id=7, session=session).wait()
+    assert clock.elapsed < 2 * 3600
+
+
+def test_binary_outputs_are_bytes_and_those_that_are_missing_are_errors(
+    session: Session, tmp_path: Path
+) -> None:
+    job = small_job(session=session, output_files=["out.bin"], output_directories=["results"])
+    job.tasks[0].command = r"/bin/sh -c 'printf \\377\\000 > out.bin; mkdir results; cp out.bin results'"
+    job.create()
+    job.wait()
+    assert job.get_output_file("out.bin", encoding=None) == b"\xff\x00"
+    job.get_output_file("out.bin", str(tmp_path / "saved.bin"))
+    assert (tmp_path / "saved.bin").read_bytes() == b"\xff\x00"
+    with tarfile.open(fileobj=io.BytesIO(job.get_output_directory("results"))) as archive:
+        assert "results/out.bin" in archive.getnames()
+    with pytest.raises(NotFound, match="no output 'other'"):
+        job.get_output_file("other")
+
+
+def test_a_job_without_outputs_has_none(session: Session) -> None:
+    job = small_job(session=session)
+    job.create()
+    job.wait()
+    with pytest.raises(NotFound, match="it has none"):
+        job.get_output_file("out.bin")
+
+
 @pytest.mark.parametrize(("content", "encoded"), [(b"\xff\x00", "/wA="), ("", ""), ("text", "dGV4dA==")])
 def test_an_input_file_may_be_binary_or_empty(content: str | bytes, encoded: str) -> None:
     assert InputFile("x", content).to_dict() == {"filename": "x", "content": encoded}
@@ -337,15 +395,34 @@ def test_a_walltime_is_sent_though_nobody_chose_one() -> None:
     assert Resources().to_dict()["walltime"] == 720
 
 
-def test_an_html_page_is_an_error_of_the_service_not_of_json(
-    fake: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def faked(fake: FakeService, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublicClient]:
+    """The client of old, at a service that a test scripts."""
     monkeypatch.setenv("PROMINENCE_URL", fake.url)
     monkeypatch.setenv("PROMINENCE_TOKEN", "a-token")
+    made: Any = ProminenceClient(authenticated=True)  # type: ignore[call-arg]
+    assert isinstance(made, PublicClient)
+    yield made
+    made.close()
+
+
+def test_an_html_page_is_an_error_of_the_service_not_of_json(fake: FakeService, faked: PublicClient) -> None:
     fake.script("GET", "/jobs/7/stdout", page(404))
-    client: Any = ProminenceClient(authenticated=True)  # type: ignore[call-arg]
-    with pytest.raises(ProminenceError, match="not part of a PROMINENCE API"):
-        client.stdout_job(7, 0)
+    with pytest.raises(WrongService, match="not part of a PROMINENCE API"):
+        faked.stdout_job(7, 0)
+    fake.script("POST", "/jobs/7/exec", page(500))
+    with pytest.raises(ServiceUnavailable, match="500"):
+        faked.execute_command(7, ["true"])
+
+
+def test_all_jobs_of_a_workflow_are_listed_unless_a_status_is_asked_for(
+    fake: FakeService, faked: PublicClient
+) -> None:
+    jobs = [{"id": 11, "status": "completed"}, {"id": 12, "status": "running"}]
+    fake.script("GET", "/jobs", says(jobs))
+    assert faked.list_jobs(workflow_id=10) == faked.list_jobs("all", workflow_id=10) == jobs
+    assert faked.list_jobs("running", workflow_id=10) == jobs[1:]
+    assert fake.received[-1].query == {"id": "10", "workflow": "true", "all": "true"}
 
 
 def test_a_command_with_a_comma_is_refused_rather_than_changed(client: PublicClient) -> None:
@@ -353,24 +430,19 @@ def test_a_command_with_a_comma_is_refused_rather_than_changed(client: PublicCli
         client.execute_command(7, ["echo", "a,b"])
 
 
-def test_the_output_of_a_workflows_job_is_found_by_its_name(
-    fake: FakeService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMINENCE_URL", fake.url)
-    monkeypatch.setenv("PROMINENCE_TOKEN", "a-token")
+def test_the_output_of_a_workflows_job_is_found_by_its_name(fake: FakeService, faked: PublicClient) -> None:
     names = {11: "flow/a", 12: "flow/ba", 13: "flow/s/0", 14: "flow/s/1", 15: "flow/s/1"}
     fake.script("GET", "/jobs", says([{"id": each, "name": name} for each, name in names.items()]))
     for each in names:
         for stream in ("stdout", "stderr"):
             fake.script("GET", f"/jobs/{each}/{stream}", says(f"{stream} of {each}"))
-    client: Any = ProminenceClient(authenticated=True)  # type: ignore[call-arg]
-    assert "stdout of 11" in client.stdout_workflow(10, "a", 0)
-    assert "stdout of 15" in client.stdout_workflow(10, "s", 0, 1)
-    assert "stderr of 11" in client.stderr_workflow(10, 0, "a")
-    assert "stderr of 13" in client.stderr_generic("workflows", 10, 0, "s", 0)
-    assert "stdout of 11" in client.stdout_generic("jobs", 11, 0)
+    assert "stdout of 11" in faked.stdout_workflow(10, "a", 0)
+    assert "stdout of 15" in faked.stdout_workflow(10, "s", 0, 1)
+    assert "stderr of 11" in faked.stderr_workflow(10, 0, "a")
+    assert "stderr of 13" in faked.stderr_generic("workflows", 10, 0, "s", 0)
+    assert "stdout of 11" in faked.stdout_generic("jobs", 11, 0)
     with pytest.raises(NotFound, match="no job b"):
-        client.stdout_workflow(10, "b", 0)
+        faked.stdout_workflow(10, "b", 0)
 
 
 def test_values_of_a_parameter_may_be_given_by_position() -> None:
