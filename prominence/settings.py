@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCAL: Final = "local"
+RUNTIMES: Final = ("host", "auto", "apptainer", "singularity", "podman", "docker", "udocker")
 _NETWORK_FILESYSTEMS: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "afs", "fuse.sshfs", "9p"}
 )
@@ -28,16 +30,32 @@ _FALSE: Final = frozenset({"false", "0", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """What the embedded service runs commands with.
+
+    ``name`` is one of RUNTIMES (empty: what a running service has, else ``host``); ``options`` come right
+    after the container program's name; ``openmpi`` and ``mpich`` are the command lines that start MPI tasks
+    without a container (empty: whatever is installed).
+    """
+
+    name: str = ""
+    options: str = ""
+    openmpi: str = ""
+    mpich: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSettings:
     """The embedded service: its state directory; its capacity (None: all that its engine has; memory in
-    GB); the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``); and the name of the
-    engine that runs its jobs (``PROMINENCE_LOCAL_ENGINE``)."""
+    GB); the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``); the name of the
+    engine that runs its jobs (``PROMINENCE_LOCAL_ENGINE``); and what that runs commands with."""
 
     directory: Path
     cpus: int | None = None
     memory: float | None = None
     python: str = field(default_factory=lambda: sys.executable)
     engine: str = "machine"
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +191,31 @@ def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:
         memory=_positive("PROMINENCE_LOCAL_MEMORY", environ),
         python=_python(environ),
         engine=environ.get("PROMINENCE_LOCAL_ENGINE") or "machine",
+        runtime=_runtime(environ),
     )
+
+
+def _runtime(environ: Mapping[str, str]) -> RuntimeSettings:
+    name = environ.get("PROMINENCE_LOCAL_RUNTIME", "")
+    if name and name not in RUNTIMES:
+        raise ConfigurationError(
+            f"PROMINENCE_LOCAL_RUNTIME is {name!r}: it must be one of {', '.join(RUNTIMES)}"
+        )
+    return RuntimeSettings(
+        name,
+        options=_command_line("PROMINENCE_LOCAL_RUNTIME_OPTIONS", environ),
+        openmpi=_command_line("PROMINENCE_LOCAL_OPENMPI", environ),
+        mpich=_command_line("PROMINENCE_LOCAL_MPICH", environ),
+    )
+
+
+def _command_line(name: str, environ: Mapping[str, str]) -> str:
+    text = environ.get(name, "")
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} cannot be split into words: {error}") from error
+    return text
 
 
 def _directory(environ: Mapping[str, str], home: Path) -> Path:

@@ -73,7 +73,7 @@ def test_the_runner_needs_the_standard_library_alone() -> None:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    passes_on = {"daemon.py", "host.py"}  # give a few plain variables to processes that they start
+    passes_on = {"daemon.py", "inherited.py"}  # give a few plain variables to processes that they start
     readers = {
         file.name
         for package in ("prominence", "prominence_executors")

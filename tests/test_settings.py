@@ -13,11 +13,11 @@ import pytest
 from prominence import Settings
 from prominence.credentials import OidcClient
 from prominence.exceptions import ConfigurationError
-from prominence.settings import LoginSettings
+from prominence.settings import LoginSettings, RuntimeSettings
 
 URL = "https://host.example/prominence/v1"
 OTHER = "https://other.example/prominence/v1"
-VAR_TMP = Path("/var/tmp")  # noqa: S108 - the place that is meant
+VAR_TMP = Path("/var/tmp")
 
 
 @pytest.fixture
@@ -385,3 +385,31 @@ def test_a_system_that_does_not_tell_its_mounts_counts_as_local(
 
     monkeypatch.setattr(Path, "read_text", read_nothing)
     assert read(home).local.directory.is_relative_to(home)
+
+
+def test_what_commands_run_with_comes_from_the_environment(tmp_path: Path) -> None:
+    environ = {
+        "PROMINENCE_LOCAL_RUNTIME": "podman",
+        "PROMINENCE_LOCAL_RUNTIME_OPTIONS": "--log-level error",
+        "PROMINENCE_LOCAL_OPENMPI": "mpirun.openmpi --bind-to none",
+        "PROMINENCE_LOCAL_MPICH": "mpirun.mpich",
+    }
+
+    runtime = Settings.from_environment(environ=environ, home=tmp_path).local.runtime
+
+    assert runtime == RuntimeSettings(
+        "podman", "--log-level error", "mpirun.openmpi --bind-to none", "mpirun.mpich"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("PROMINENCE_LOCAL_RUNTIME", "crun", "it must be one of host, auto, apptainer, "),
+        ("PROMINENCE_LOCAL_RUNTIME_OPTIONS", "'--x", "cannot be split into words"),
+        ("PROMINENCE_LOCAL_OPENMPI", '"mpirun', "cannot be split into words"),
+    ],
+)
+def test_a_bad_runtime_is_refused(tmp_path: Path, name: str, value: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name} .*{complaint}"):
+        Settings.from_environment(environ={name: value}, home=tmp_path)

@@ -98,7 +98,9 @@ class EmbeddedService:
         with self._lock:
             now = time.monotonic()
             if self._endpoint is None or now - self._checked > _SURE_FOR_S:
-                self._endpoint = daemon.running(self._settings) or daemon.ensure(self._settings)
+                endpoint = daemon.running(self._settings) or daemon.ensure(self._settings)
+                daemon.check_runtime(endpoint, self._settings)
+                self._endpoint = endpoint
                 self._checked = now
             if self._announce and sys.stderr is not None:
                 self._announce = False
@@ -109,7 +111,7 @@ class EmbeddedService:
 def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:
     text = (
         f"prominence: using the local service on this machine ({endpoint.cpus} cpus, "
-        f"{endpoint.memory:g} GB); commands run directly, without containers; it ends after 10 idle minutes\n"
+        f"{endpoint.memory:g} GB); commands run {_how(endpoint.runtime)}; it ends after 10 idle minutes\n"
     )
     wanted = (settings.cpus or endpoint.cpus, settings.memory or endpoint.memory)
     if wanted != (endpoint.cpus, endpoint.memory):
@@ -118,6 +120,14 @@ def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:
             "from its next start (`prominence local stop`)\n"
         )
     return text
+
+
+def _how(runtime: str) -> str:
+    if runtime == "host":
+        return "directly, without containers: they can read and write all that you can"
+    if runtime == "auto":
+        return "in containers if a program for that is installed"
+    return f"in containers ({runtime})"
 
 
 def service_for(settings: Settings, clock: Clock) -> Service:

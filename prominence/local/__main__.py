@@ -7,6 +7,7 @@ Clients start it with ``--detach``: it leaves their session at once and says on 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from prominence.exceptions import ProminenceError
+from prominence.settings import RuntimeSettings
 
 READY: Final = "ready"
 _LOG_BYTES: Final = 5_000_000
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpus", type=int)
     parser.add_argument("--memory", type=float)
     parser.add_argument("--engine")
+    parser.add_argument("--runtime", type=lambda text: RuntimeSettings(**json.loads(text)))
     parser.add_argument("--idle-minutes", type=float)
     parser.add_argument("--minute", type=float)
     parser.add_argument("--rough", action="store_true")

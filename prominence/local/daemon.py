@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import LocalServiceError
@@ -22,7 +24,11 @@ _START_TIME_S: Final = 30.0
 _STOP_TIME_S: Final = 30.0
 _LOOK_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2000
-_PASSED_ON: Final = ("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+_PASSED_ON: Final = (
+    *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH"),
+    *("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "DOCKER_HOST"),  # container programs look for these
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),  # to fetch images
+)
 _FIRST_FREE_DESCRIPTOR: Final = 3
 
 
@@ -51,6 +57,19 @@ def ensure(settings: LocalSettings) -> Endpoint:
     return found
 
 
+def check_runtime(endpoint: Endpoint, settings: LocalSettings) -> None:
+    """Raise LocalServiceError where the running service runs commands with something else than is asked for.
+
+    A job that is meant for a container must not run without one, nor the other way round.
+    """
+    wanted = settings.runtime.name
+    if wanted and wanted != endpoint.runtime:
+        raise LocalServiceError(
+            f"PROMINENCE_LOCAL_RUNTIME is {wanted}, but the local service that runs was started with "
+            f"{endpoint.runtime}: end it with `prominence local stop`, or unset the variable"
+        )
+
+
 def stop(settings: LocalSettings) -> bool:
     """End the service, and wait for its end; its jobs go on. False when none was running."""
     endpoint = running(settings)
@@ -71,7 +90,7 @@ def stop(settings: LocalSettings) -> bool:
 def _start(settings: LocalSettings, state: StateDirectory) -> None:
     reader, writer = (_above_standard_streams(each) for each in os.pipe())
     options = [f"--ready-fd={writer}", "--detach"]
-    options += [f"--engine={settings.engine}"]
+    options += [f"--engine={settings.engine}", f"--runtime={json.dumps(asdict(settings.runtime))}"]
     options += [f"--cpus={settings.cpus}"] if settings.cpus else []
     options += [f"--memory={settings.memory}"] if settings.memory else []
     try:

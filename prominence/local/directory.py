@@ -47,6 +47,7 @@ class Endpoint:
     version: str
     cpus: int
     memory: float
+    runtime: str = "host"
 
     @classmethod
     def read(cls, text: bytes) -> Endpoint:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from prominence.settings import RuntimeSettings
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
@@ -120,13 +122,15 @@ class EngineSetup:
 
     ``directory`` is the engine's own, kept from one life of the service to the next; it may not exist
     yet. ``cpus`` and ``memory`` (GB) are the capacity that the user wants, where one was given.
-    ``minute`` is the length of a walltime minute in seconds (60 but in tests).
+    ``minute`` is the length of a walltime minute in seconds (60 but in tests). ``runtime`` is what the user
+    wants commands to be run with; an engine with containers of its own does not need it.
     """
 
     directory: Path
     cpus: int | None = None
     memory: float | None = None
     minute: float = 60.0
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
 
 
 class OutputPart(NamedTuple):

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -30,6 +30,7 @@ from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
 from prominence.local.workflows import Workflows
+from prominence.settings import RuntimeSettings
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class ServeOptions:
     cpus: int | None = None
     memory: float | None = None
     engine: str = "machine"
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     idle_minutes: float = 10.0
     minute: float = 60.0
     rough: bool = False
@@ -82,7 +84,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     url = f"http://{_HOST}:{port}{BASE}"
     signer = Signer(state.secret())
     store = Store(state.database)
-    setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute)
+    setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute, options.runtime)
     engine = make_engine(options.engine, setup)
     await engine.open()
     capacity, _ = engine.capacity()
@@ -103,7 +105,15 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         workflows=workflows,
         engine=engine,
     )
-    endpoint = Endpoint(url, signer.user_token(), os.getpid(), __version__, capacity.cpus, capacity.memory)
+    endpoint = Endpoint(
+        url,
+        signer.user_token(),
+        os.getpid(),
+        __version__,
+        capacity.cpus,
+        capacity.memory,
+        options.runtime.name or "host",
+    )
 
     def started() -> None:
         state.publish(endpoint)

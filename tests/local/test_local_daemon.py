@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ import pytest
 from support.service import LocalService, is_alive, job
 from support.until import until
 
-from prominence import ProminenceClient, Settings
+from prominence import Job, ProminenceClient, Session, Settings, Task
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
-from prominence.settings import LocalSettings
+from prominence.settings import LocalSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,3 +190,13 @@ class TestCommand:
         )
 
         assert answer.stdout == "200"
+
+
+def test_jobs_are_not_given_to_a_service_with_another_runtime(own_service: LocalService) -> None:
+    local = replace(own_service.local, runtime=RuntimeSettings("podman"))
+
+    with (
+        Session(replace(own_service.settings(), local=local)) as session,
+        pytest.raises(LocalServiceError, match=r"PROMINENCE_LOCAL_RUNTIME is podman, .* started with host"),
+    ):
+        Job(session=session, tasks=[Task(image="none", command="true")]).create()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +20,7 @@ from support.until import until
 from prominence import Settings
 from prominence.local import daemon
 from prominence.local.directory import StateDirectory
-from prominence.settings import LocalSettings
+from prominence.settings import LocalSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,15 +42,17 @@ class LocalService:
         rough: bool = False,
         engine: str = "machine",
         environment: Mapping[str, str] = MappingProxyType({}),
+        runtime: RuntimeSettings | None = None,
     ) -> None:
         self.directory = directory
-        self.local = LocalSettings(directory, cpus, memory)
+        self.local = LocalSettings(directory, cpus, memory, runtime=runtime or RuntimeSettings())
         self._options = [
             f"--cpus={cpus}",
             f"--memory={memory}",
             f"--minute={minute}",
             f"--idle-minutes={idle_minutes}",
             f"--engine={engine}",
+            f"--runtime={json.dumps(asdict(self.local.runtime))}",
             *(["--rough"] if rough else []),
         ]
         self._environment = environment

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,12 +34,14 @@ from prominence.local.machine.files import AttemptFiles, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
-from prominence.local.machine.runtimes import RuntimeOptions, runtime_of
+from prominence.local.machine.runtimes import choose_runtime, runtime_of
 from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, UNABLE_REASON
 from prominence.local.machine.watch import ProcessWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from prominence.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +74,14 @@ class Machine:
         self,
         root: Path,
         capacity: Capacity,
-        minute: float = 60.0,
-        runtime: RuntimeOptions = RuntimeOptions(),  # noqa: B008 - frozen
+        minute: float,
+        runtime: RuntimeSettings,
     ) -> None:
         self._root = root
-        self._runtime_options = runtime
-        self._runtime = runtime_of(runtime)
+        self._images = root.parent / "images"
+        self._runtime_settings = replace(runtime, name=choose_runtime(runtime.name))
+        self._runtime = runtime_of(self._runtime_settings, self._images)
+        self._runtime_version = ""
         self._queue = Queue(capacity)
         self._minute = minute
         self._running: dict[AttemptId, _Running] = {}
@@ -92,6 +96,8 @@ class Machine:
 
     async def open(self) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._runtime_version = await asyncio.to_thread(self._runtime.version)
+        log.info("commands run with %s, %s", self._runtime.name, self._runtime_version)
         self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
         self._looking = asyncio.create_task(self._look_from_time_to_time())
 
@@ -253,7 +259,9 @@ class Machine:
             "job": assignment.description,
             "environment": environment,
             "objects": dict(assignment.objects),
-            "runtime": asdict(self._runtime_options),
+            "runtime": asdict(self._runtime_settings),
+            "runtime_version": self._runtime_version,
+            "images": str(self._images),
             "walltime_s": resources.get("walltime", 720) * self._minute,
             "kill_grace_s": _KILL_GRACE_S,
             "execution": {

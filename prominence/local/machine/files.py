@@ -81,6 +81,8 @@ class AttemptFiles:
         for name in ("scratch", "tmp"):
             for directory in self.root.glob(f"{name}*"):
                 shutil.rmtree(directory, ignore_errors=True)
+        for file in self.root.glob("*.env"):
+            file.unlink(missing_ok=True)
 
     def create(self, description: dict[str, Any]) -> None:
         """Make the directory and say in it what is to be run; doing it again changes nothing."""

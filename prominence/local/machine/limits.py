@@ -22,13 +22,17 @@ _GB: Final = 2**30  # as HTCondor counts it
 
 
 class Stop(Exception):
-    """The attempt ends before its tasks do; ``detail`` is for the job's standard error."""
+    """The attempt ends before its tasks do; ``detail`` is for the job's standard error.
 
-    def __init__(self, status: str, reason: str, detail: str = "") -> None:
+    ``is_urgent`` where the tasks cannot be given time to end by themselves.
+    """
+
+    def __init__(self, status: str, reason: str, detail: str = "", *, is_urgent: bool = False) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.detail = detail
+        self.is_urgent = is_urgent
 
 
 class Limits:
@@ -42,7 +46,7 @@ class Limits:
         self.cancelled = False
         self.peak_bytes = 0
         self._walltime_s = walltime_s
-        self._memory_limit = memory_gb * _GB
+        self.memory_bytes = int(memory_gb * _GB)
         self._deadline = inf
         self._next_look = inf
 
@@ -78,13 +82,14 @@ class Limits:
         return max(0.0, min(self._deadline, self._next_look, now + _LONGEST_WAIT_S) - now)
 
     def _look_at_memory(self, now: float) -> None:
-        used = tree_usage(exact_above=self._memory_limit)
+        used = tree_usage(exact_above=self.memory_bytes)
         self.peak_bytes = max(self.peak_bytes, used)
-        left = self._memory_limit - used
+        left = self.memory_bytes - used
         if left < 0:
             raise Stop(
                 "killed",
                 MEMORY_REASON,
-                f"the tasks used {used / _GB:.2f} GB together, of {self._memory_limit / _GB:g} GB asked for",
+                f"the tasks used {used / _GB:.2f} GB together, of {self.memory_bytes / _GB:g} GB asked for",
+                is_urgent=True,
             )
         self._next_look = now + min(_LONGEST_PAUSE_S, max(_FIRST_LOOK_S, left / _FASTEST_GROWTH))

@@ -12,19 +12,18 @@ import os
 import shutil
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from prominence.local.machine import stage_out
 from prominence.local.machine.children import Children
 from prominence.local.machine.files import AttemptFiles, Claim, write_json
 from prominence.local.machine.limits import Limits, Stop
 from prominence.local.machine.processes import end_descendants
-from prominence.local.machine.runtimes import RuntimeOptions, runtime_of
+from prominence.local.machine.runtimes import runtime_of
 from prominence.local.machine.stage_in import StageInFailed, stage_in
 from prominence.local.machine.tasks import Tasks
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from prominence.settings import RuntimeSettings
 
 ATTEMPT_VARIABLE: Final = "PROMINENCE_LOCAL_ATTEMPT"
 UNABLE_REASON: Final = "Unable to execute task(s)"
@@ -69,7 +68,7 @@ class _Supervisor:
         self.job: dict[str, Any] = description["job"]
         provisioned = description["execution"]["provisionedResources"]
         self.nodes = [files.node(number) for number in range(provisioned["nodes"])]
-        self.runtime = runtime_of(RuntimeOptions(**description["runtime"]))
+        self.runtime = runtime_of(RuntimeSettings(**description["runtime"]), Path(description["images"]))
         self.limits = Limits(description["walltime_s"], provisioned["memory"] * provisioned["nodes"])
         self.children = Children(self.limits)
         self.tasks = Tasks(
@@ -89,14 +88,17 @@ class _Supervisor:
         status, reason, version = "finished", "", {}
         begin = time.monotonic()
         stage_in_s = 0.0
+        grace_s: float = self.description["kill_grace_s"]
         try:
             self._stage_in()
             stage_in_s = time.monotonic() - begin
-            version = {self.runtime.name: self.runtime.version()}
+            version = {self.runtime.name: self.description["runtime_version"]}
             self.limits.begin()
             self.tasks.run()
+            grace_s = _SIDECAR_GRACE_S if self.tasks.has_sidecars else 0.0
         except Stop as stop:
             status, reason = stop.status, stop.reason
+            grace_s = 0.0 if stop.is_urgent else grace_s
             self._complain(stop.detail)
         except StageInFailed as failure:
             stage_in_s = time.monotonic() - begin
@@ -104,7 +106,7 @@ class _Supervisor:
             self._complain(str(failure))
         except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner has to hear of it
             status, reason = "failed", self._explain(error)
-        self._end_tasks(finished=status == "finished")
+        self._end_tasks(grace_s)
         begin = time.monotonic()
         staged = self._stage_out()
         if status == "finished" and staged.reason:
@@ -153,10 +155,7 @@ class _Supervisor:
         ):
             stderr.write(f"prominence: {text}\n")
 
-    def _end_tasks(self, *, finished: bool) -> None:
-        grace_s = self.description["kill_grace_s"]
-        if finished:
-            grace_s = _SIDECAR_GRACE_S if self.tasks.has_sidecars else 0
+    def _end_tasks(self, grace_s: float) -> None:
         self.children.end_all(grace_s)
         self.tasks.add_usage_of_killed()
         self.runtime.remove(self.files.noted_containers())
@@ -167,7 +166,7 @@ class _Supervisor:
         execution: dict[str, Any] = {
             **self.description["execution"],
             "maxMemoryUsageKB": max([sampled_kb, *(record.peak_kb for record in records)]),
-            "memoryMeasurement": "sampled",
+            "memoryMeasurement": self.runtime.memory_measurement,
         }
         if records:
             execution["tasks"] = [record.as_json() for record in records]

@@ -8,11 +8,10 @@ import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.local.machine.limits import Stop
+from prominence.local.machine.limits import MEMORY_REASON, Stop
 from prominence.local.machine.runtimes.base import (
     NOT_RUNNABLE,
     Image,
@@ -21,15 +20,17 @@ from prominence.local.machine.runtimes.base import (
     Mpi,
     NotRunnable,
     Start,
+    UsedTooMuchMemory,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from prominence.local.machine.children import Children
+    from prominence.local.machine.children import Children, Ended
     from prominence.local.machine.files import AttemptFiles, Node
     from prominence.local.machine.limits import Limits
-    from prominence.local.machine.runtimes.base import Runtime
+    from prominence.local.machine.runtimes.base import Finished, Runtime
 
 IMAGE_REASON: Final = "Container image pull failed"
 KILLED_EXIT_CODE: Final = -9  # what the service shows for a task cut short
@@ -163,16 +164,20 @@ class Tasks:
             raise
         finally:
             record.wall_s += time.monotonic() - begin
-        codes = [
-            self.runtime.exit_code(name, os.waitstatus_to_exitcode(each.status))
-            for (_, name), each in zip(started, ended, strict=True)
-        ]
+        codes = [self._exit_code(name, each, record) for (_, name), each in zip(started, ended, strict=True)]
         if len(started) == len(places):
             record.exit_code = next((code for code in codes if code != 0), 0)
         self._add_usage(record)
         if task.get("stdout"):
             for place, position in zip(places, begin_output, strict=True):
                 self._copy_output(place.node, position, task["stdout"])
+
+    def _exit_code(self, name: str, ended: Ended, record: TaskRecord) -> int:
+        try:
+            return self.runtime.exit_code(name, os.waitstatus_to_exitcode(ended.status))
+        except UsedTooMuchMemory:
+            record.exit_code = KILLED_EXIT_CODE
+            raise Stop("killed", MEMORY_REASON) from None
 
     def _add_usage(self, record: TaskRecord) -> None:
         usage = self.children.usage(besides=self._sidecars)
@@ -184,10 +189,10 @@ class Tasks:
         if not self.runtime.has_images:
             return Image(task["image"])
         begin = time.monotonic()
-        run = partial(self.children.run, directory=self.files.root)
+        helpers = _Helpers(self.children, self.limits, self.files.root)
         try:
             with self.limits.not_counted():
-                image = self.runtime.prepare(task, self.objects, run)
+                image = self.runtime.prepare(task, self.objects, helpers)
         except ImageUnavailable as error:
             record |= {"imagePullStatus": "failed", "imagePullTime": time.monotonic() - begin}
             raise Stop("failed", IMAGE_REASON, f"image {task['image']}: {error}") from error
@@ -218,6 +223,8 @@ class Tasks:
             mounts=self._mounts(),
             image=image,
             name=self.files.container_name(self._starts),
+            memory_bytes=self.limits.memory_bytes // len(self.nodes),
+            private=self.files.root,
         )
         command = self.runtime.command(start)
         if self.runtime.has_images:
@@ -242,6 +249,21 @@ class Tasks:
         with self.files.stream("stdout", node.number).open("rb") as source, target.open("xb") as copy:
             source.seek(begin)
             shutil.copyfileobj(source, copy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Helpers:
+    """What runtimes need to have images ready."""
+
+    children: Children
+    limits: Limits
+    directory: Path
+
+    def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> Finished:
+        return self.children.run(argv, environment, self.directory)
+
+    def check(self) -> None:
+        self.limits.check()
 
 
 def fill_in_ids(text: str, environment: Mapping[str, str]) -> str:

@@ -11,8 +11,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from prominence.local.machine import processes
-from prominence.local.machine.runtimes.host import inherited
+from prominence.local.machine import inherited, processes
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -39,7 +38,7 @@ async def run(
         line,
         cwd=scratch,
         env={
-            **inherited(),
+            **inherited.for_tasks(),
             **environment,
             **dict.fromkeys(("TMP", "TEMP", "TMPDIR"), str(tmp)),
             "HOME": str(scratch),

@@ -24,6 +24,10 @@ class ImageUnavailable(Exception):
     """An image cannot be had; the text is for the job's standard error."""
 
 
+class UsedTooMuchMemory(Exception):
+    """A container was ended by the system for the memory that it used."""
+
+
 class Finished(NamedTuple):
     """How a helper program ended, and what it wrote to standard output and error together."""
 
@@ -31,10 +35,14 @@ class Finished(NamedTuple):
     output: str
 
 
-class RunProgram(Protocol):
-    """Runs a helper program to its end, unless the attempt is ended meanwhile."""
+class Helpers(Protocol):
+    """Runs programs on behalf of an attempt, and notices when that is to be ended meanwhile."""
 
-    def __call__(self, argv: Sequence[str], environment: Mapping[str, str]) -> Finished: ...
+    def run(self, argv: Sequence[str], environment: Mapping[str, str]) -> Finished:
+        """Run a program to its end."""
+
+    def check(self) -> None:
+        """Return if the attempt is to go on; for whatever waits in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,8 @@ class Start:
     """One start of a task on one node.
 
     ``words`` is the command, its ids filled in (empty: the image's own entry point), to be run as ``mpi``
-    if that is given; ``environment`` is what the service sets; ``name`` is unique on this machine.
+    if that is given; ``environment`` is what the service sets; ``name`` is unique on this machine;
+    ``private`` is a directory that the task does not see.
     """
 
     task: Mapping[str, Any]
@@ -87,24 +96,31 @@ class Start:
     mounts: tuple[Mount, ...]
     image: Image
     name: str
+    memory_bytes: int
+    private: Path
 
 
 class Runtime(Protocol):
     name: str
     has_images: bool
     """False where commands run without an image, whatever a task names."""
+    memory_measurement: str
+    """``sampled`` by the supervisor, or ``limited`` by the runtime."""
 
     def version(self) -> str:
         """The runtime's own version, as ``execution.runtimeVersion`` tells it."""
 
-    def prepare(self, task: Mapping[str, Any], objects: Mapping[str, str], run: RunProgram, /) -> Image:
+    def prepare(self, task: Mapping[str, Any], objects: Mapping[str, str], helpers: Helpers, /) -> Image:
         """Have the task's image ready; ``objects`` are uploaded files by name. Raises ImageUnavailable."""
 
     def command(self, start: Start, /) -> Command:
         """What is to be started. Raises NotRunnable."""
 
     def exit_code(self, name: str, code: int, /) -> int:
-        """The task's exit code, given that of the process which was started under ``name``."""
+        """The task's exit code, given that of the process which was started under ``name``.
+
+        Raises UsedTooMuchMemory where the runtime limits memory and tells so.
+        """
 
     def remove(self, names: Sequence[str], /) -> None:
         """End and remove what was started under these names and is no descendant of the supervisor."""

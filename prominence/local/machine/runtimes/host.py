@@ -12,6 +12,7 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING, Any, Final
 
+from prominence.local.machine import inherited
 from prominence.local.machine.runtimes.base import (
     CONTAINER_HOME,
     INTERPRETER_VARIABLE,
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prominence.local.machine.files import Node
-    from prominence.local.machine.runtimes.base import Mpi, RunProgram, Start
+    from prominence.local.machine.runtimes.base import Helpers, Mpi, Start
 
 _HOME_IN_VALUE: Final = re.compile(rf"(?<![\w./-]){CONTAINER_HOME}(?=[/:]|$)")
-_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "TZ")
 _PYTHONS: Final = ("python", "python3")
 _MPI_ENVIRONMENT: Final = {  # Open MPI asks for both before it starts anything as root
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -39,6 +39,7 @@ _MPI_ENVIRONMENT: Final = {  # Open MPI asks for both before it starts anything 
 class HostRuntime:
     name = "host"
     has_images = False
+    memory_measurement = "sampled"
 
     def __init__(self, openmpi: str, mpich: str) -> None:
         """``openmpi`` and ``mpich`` are the launchers' command lines; empty: whatever is installed."""
@@ -47,7 +48,7 @@ class HostRuntime:
     def version(self) -> str:
         return os.uname().release
 
-    def prepare(self, task: Mapping[str, Any], _objects: Mapping[str, str], _run: RunProgram) -> Image:
+    def prepare(self, task: Mapping[str, Any], _objects: Mapping[str, str], _helpers: Helpers) -> Image:
         return Image(task["image"])
 
     def command(self, start: Start) -> Command:
@@ -75,11 +76,6 @@ class HostRuntime:
         return [*(given or _installed_launcher(mpi.kind)), "-np", str(mpi.processes)]
 
 
-def inherited() -> dict[str, str]:
-    """What programs get of the service's own environment."""
-    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
-
-
 def _installed_launcher(kind: str) -> list[str]:
     """Debian has both at once, under names of their own; elsewhere ``mpirun`` is the one there is."""
     kind = "openmpi" if kind == "openmpi" else "mpich"
@@ -90,9 +86,9 @@ def _installed_launcher(kind: str) -> list[str]:
 def _environment(start: Start) -> dict[str, str]:
     tmp = str(start.node.tmp)
     return {
-        **inherited(),
+        **inherited.for_tasks(),
         "HOME": str(start.node.scratch),
-        "USER": os.environ.get("USER", "user"),
+        "USER": inherited.user(),
         "TMP": tmp,
         "TEMP": tmp,
         "TMPDIR": tmp,
