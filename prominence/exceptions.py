@@ -46,15 +46,15 @@ class ConfigurationError(ProminenceError):
     """Settings are missing or contradict each other; the text names them."""
 
 
-class InvalidDescription(ProminenceError, ValueError):
-    """A description breaks a rule, found before anything was sent.
-
-    ``field`` is the path in the API's JSON (``tasks[0].cmd``), ``attribute`` the same in Python
-    (``tasks[0].command``), ``value`` what was found there and ``rule`` what is allowed.
-    """
+class _BrokenRule(Exception):
+    """Both say the same of a rule; one is an error, the other a warning."""
 
     def __init__(self, field: str, value: object, rule: str, attribute: str = "") -> None:
-        super().__init__(_broken_rule(field, value, rule, attribute))
+        shown = repr(value)
+        if len(shown) > 200:  # noqa: PLR2004 - enough to recognise a value by
+            shown = shown[:197] + "..."
+        in_python = f" ({attribute} in Python)" if attribute not in {"", field} else ""
+        super().__init__(f"{field}{in_python} = {shown}: {rule}")
         self.field = field
         self.value = value
         self.rule = rule
@@ -64,26 +64,19 @@ class InvalidDescription(ProminenceError, ValueError):
         return type(self), (self.field, self.value, self.rule, self.attribute)
 
 
-class ServerBugWarning(UserWarning):
+class InvalidDescription(_BrokenRule, ProminenceError, ValueError):
+    """A description breaks a rule, found before anything was sent.
+
+    ``field`` is the path in the API's JSON (``tasks[0].cmd``), ``attribute`` the same in Python
+    (``tasks[0].command``), ``value`` what was found there and ``rule`` what is allowed.
+    """
+
+
+class ServerBugWarning(_BrokenRule, UserWarning):
     """A valid description was submitted that some servers choke on.
 
     Attributes as those of InvalidDescription. The service on this machine has none of these faults.
     """
-
-    def __init__(self, field: str, value: object, rule: str, attribute: str = "") -> None:
-        super().__init__(_broken_rule(field, value, rule, attribute))
-        self.field = field
-        self.value = value
-        self.rule = rule
-        self.attribute = attribute or field
-
-
-def _broken_rule(field: str, value: object, rule: str, attribute: str) -> str:
-    shown = repr(value)
-    if len(shown) > 200:  # noqa: PLR2004 - enough to recognise a value by
-        shown = shown[:197] + "..."
-    in_python = f" ({attribute} in Python)" if attribute not in {"", field} else ""
-    return f"{field}{in_python} = {shown}: {rule}"
 
 
 class RequestFailure(ProminenceError):

@@ -10,6 +10,7 @@ from prominence.description.checks import (
     Checker,
     Field,
     Violation,
+    each,
     first_of,
     is_named,
     is_whole,
@@ -91,7 +92,19 @@ def _blanks(path: str, values: list[Any]) -> Iterator[Violation]:
             yield Violation(f"{path}[{index}]", value, "without blanks", message, "server-bug", hangs=True)
 
 
-_values = first_of(require(lambda value: isinstance(value, list), "a list", "values must be a list"), _blanks)
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str) or _is_number(value)
+
+
+_values = first_of(
+    require(lambda value: isinstance(value, list), "a list", "values must be a list"),
+    each(
+        require(
+            _is_plain, "strings or numbers", 'value "{}" is neither a string nor a number', kind="server-bug"
+        )
+    ),
+    _blanks,
+)
 _zip_parameter = first_of(
     _is_object,
     _present({"name": _NAME, "values": Field(_values, "a parameter must contain a list of values")}),

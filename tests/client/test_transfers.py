@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -270,6 +271,31 @@ def test_a_download_may_take_longer_than_any_request(
 
     assert client.download(store.url("out.dat")) == CONTENT
     assert clock.elapsed > 1000
+
+
+def test_a_download_that_stalls_is_taken_up_again(
+    store: ObjectStore, client: ProminenceClient, clock: VirtualClock
+) -> None:
+    gone = threading.Event()
+    allowed: list[tuple[float, float]] = []
+
+    def soon(timeouts: tuple[float, float]) -> tuple[float, float]:
+        allowed.append(timeouts)
+        return timeouts[0], 0.3
+
+    def stalling(reply: Reply) -> Reply:
+        return replace(reply, midway=gone.wait)
+
+    def again(reply: Reply) -> Reply:
+        gone.set()
+        return reply
+
+    clock.before_request = soon
+    store.mishaps = [stalling, again]
+
+    assert client.download(store.url("out.dat")) == CONTENT
+    assert ranges(store) == [None, f"bytes={len(CONTENT) // 2}-"]
+    assert allowed == [(30, 30)] * 2
 
 
 KNOWN_CHECKSUMS: dict[str, dict[str, str]] = {

@@ -515,6 +515,13 @@ def test_what_is_accepted_in_a_workflow(body: dict[str, Any]) -> None:
     assert check_workflow(body) == []
 
 
+@pytest.mark.parametrize("value", [None, True, ["a"], {}, float("inf")])
+def test_values_that_cannot_be_put_into_a_command_are_told(value: Any) -> None:
+    (found,) = check_workflow(zipped({"name": "x", "values": ["a", value]}))
+    assert (found.field, found.rule) == (f"{P0}.values[1]", "strings or numbers")
+    assert (found.kind, found.hangs) == ("server-bug", False)
+
+
 def test_a_sweep_that_makes_no_job_is_told() -> None:
     (found,) = check_workflow(sweep({**X, "start": 2, "end": 1.5}))
     assert (found.field, found.value, found.message) == (f"{P0}.end", 1.5, "the sweep has no values")
