@@ -16,7 +16,7 @@ test: check $(IDENTITY_PROVIDER)
 	$(BIN)/python -m pytest
 
 test-all: check $(IDENTITY_PROVIDER)
-	$(BIN)/python -m pytest -m "full or not full" --timeout=1800
+	$(BIN)/python -m pytest -m "full or not full" --timeout=1800 -o faulthandler_timeout=1800
 
 check: $(VENV)/test.installed
 	$(BIN)/ruff check .

@@ -287,6 +287,19 @@ def test_wrong_memory_is_an_error_with_name_value_and_rule(value: str, home: Pat
     assert "above 0" in str(caught.value)
 
 
+def test_the_settle_window_may_be_set(home: Path) -> None:
+    assert read(home).settle_window is None
+    assert read(home, SETTLE_WINDOW="7.5").settle_window == 7.5
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "long", "inf"])
+def test_a_wrong_settle_window_is_an_error_with_name_value_and_rule(value: str, home: Path) -> None:
+    with pytest.raises(ConfigurationError, match="PROMINENCE_SETTLE_WINDOW") as caught:
+        read(home, SETTLE_WINDOW=value)
+    assert repr(value) in str(caught.value)
+    assert "above 0" in str(caught.value)
+
+
 def test_wrong_capacity_is_an_error_for_a_remote_service_too(home: Path) -> None:
     with pytest.raises(ConfigurationError, match="PROMINENCE_LOCAL_CPUS"):
         read(home, URL=URL, TOKEN="t", LOCAL_CPUS="many")

@@ -34,6 +34,7 @@ E = TypeVar("E", ServiceError, ServiceUnavailable)
 _SUCCESS: Final = range(200, 300)
 _REDIRECTION: Final = range(300, 400)
 _NO_SUCH_ROUTE: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+_PASSING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)  # said by proxies of what they wait for
 _EXCERPT_CHARACTERS: Final = 500
 _SHORTEST_SECRET: Final = 8
 _IDENTITY_AWAY: Final = "Unable to connect to OIDC server"
@@ -118,7 +119,7 @@ def _failure(answer: Answer, url: str, clock: Clock, *, is_api: bool) -> Request
         happened, kind = Happened.IDENTITY_AWAY, ServiceUnavailable
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
         happened, kind = Happened.THROTTLED, ServiceUnavailable
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
         happened, kind = Happened.SERVER_ERROR, ServiceUnavailable
     else:
         return RequestFailed(happened, _refusal(answer, url, reason, is_api=is_api))

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Happened(Enum):
-    """What became of a request that brought no usable answer; the values are the documentation's words."""
+    """What became of a request that brought no usable answer, in the words of docs/reliability.md."""
 
     NOT_SENT = "no connection"
-    NOBODY_THERE = "no connection, no such host or nothing on this machine's port, and no answer ever before"
-    STALE = "a connection that was kept from an earlier request turned out to be closed"
-    LOST = "sent, then a reset, a time-out, or an answer cut short"
-    SERVER_ERROR = "5xx, 408 or 425"
+    NOBODY_THERE = "no connection at first contact: no such host, or a port of this machine without a service"
+    STALE = "a kept connection turns out to be closed"
+    LOST = "sent, then a reset, a time-out or an incomplete answer"
+    SERVER_ERROR = "408, 425 or 5xx"
     THROTTLED = "429"
-    IDENTITY_AWAY = "401 because the service cannot reach its identity provider"
+    IDENTITY_AWAY = "401: the identity provider is away"
     REFUSED = "any other answer that says no"
 
 
@@ -42,10 +42,10 @@ class Action(Enum):
 
 
 class Kind(Enum):
-    """What a request does, as far as repeating it is concerned; the values are examples."""
+    """What a request does, as far as repeating it is concerned, in the words of docs/reliability.md."""
 
     READ = "GET"
-    REMOVE = "DELETE, PUT remove, POST of a key"  # doing it twice is doing it once
+    REMOVE = "DELETE, remove, setting a key"  # doing it twice is doing it once
     SUBMIT = "POST of a job or workflow"  # carries a submission label
     ONCE = "clone, rerun, exec, swap of a key"  # an effect every time, and nothing to recognise it by
 

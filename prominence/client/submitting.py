@@ -98,7 +98,6 @@ class _Call:
         self._submission = submission
         self._all_sends_are_ours = submission.sends == 0
         self._doubt: ProminenceError = ProminenceError("an earlier request may have arrived")
-        self._least_pause_s = 0.0
         labelled = {**description, "labels": {**description.get("labels", {}), SUBMISSION_LABEL: self._tag}}
         self._post = Request("POST", path, Kind.SUBMIT, body=_body(labelled))
         self._deadline = self._clock.monotonic() + DEADLINE_S + 2 * transport.settle_s
@@ -168,8 +167,9 @@ class _Call:
     def _note(self, failed: RequestFailed) -> None:
         self._submission.may_have_arrived(self._transport.settle_s, self._clock.monotonic())
         self._doubt = failed.error
-        self._least_pause_s = failed.retry_after or 0.0
         log.warning("submission %s is in doubt (%s), looking for it", self._tag, failed.error)
+        if failed.retry_after:
+            self._sleep(failed.retry_after)
 
     def _definite(self, failed: RequestFailed) -> ProminenceError:
         """The error of a request that had no effect; what earlier ones had is known, except to a service
@@ -182,11 +182,12 @@ class _Call:
         """Wait before the next request: longer and longer, but not past a moment that is still to come."""
         now = self._clock.monotonic()
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(number - 1, 8))
-        seconds = max(self._transport.random.uniform(0.8, 1.0) * longest, self._least_pause_s)
-        self._least_pause_s = 0.0
-        if now < until:
-            seconds = min(seconds, until - now)
-        self._clock.sleep(max(0.0, min(seconds, self._deadline - now)))
+        seconds = self._transport.random.uniform(0.8, 1.0) * longest
+        self._sleep(min(seconds, until - now) if now < until else seconds)
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep, but not beyond the deadline."""
+        self._clock.sleep(max(0.0, min(seconds, self._deadline - self._clock.monotonic())))
 
     def _time_left(self) -> float:
         """Seconds for one request; raises SubmissionUncertain when there are none."""

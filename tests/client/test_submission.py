@@ -21,7 +21,7 @@ from support.fake_service import (
     truncated,
 )
 
-from prominence import Job, ProminenceClient, Resources, Session, Task
+from prominence import Job, ProminenceClient, Resources, Session, Settings, Task
 from prominence.client.submission import Submission
 from prominence.client.submitting import submit
 from prominence.client.transport import SETTLE_LOCAL_S, SETTLE_REMOTE_S, Transport
@@ -38,9 +38,11 @@ from prominence.exceptions import (
     SubmissionUncertain,
     WrongService,
 )
+from prominence.settings import LocalSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.clock import VirtualClock
 
@@ -305,6 +307,30 @@ def test_a_job_that_was_found_does_not_count_as_followed_from_there(
     assert client.create_job(JOB) == (7, None)
 
 
+def test_a_refused_look_up_ends_the_looking(fake: FakeService, client: ProminenceClient) -> None:
+    fake.script("POST", "/jobs", RESET)
+    fake.script("GET", "/jobs", refuses("Authentication failure", 401))
+    with pytest.raises(SubmissionUncertain, match="cannot be looked up") as caught:
+        client.create_job(JOB)
+    assert isinstance(caught.value.__cause__, AuthenticationError)
+    assert fake.sent == [("POST", "/jobs"), ("GET", "/jobs")]
+
+
+def test_other_answers_to_a_look_up_do_not(fake: FakeService, client: ProminenceClient) -> None:
+    fake.script("POST", "/jobs", RESET)
+    fake.script("GET", "/jobs", page(404), page(400), labelled(7))
+    assert client.create_job(JOB).id == 7
+
+
+def test_a_service_that_asks_to_wait_is_looked_at_later(
+    fake: FakeService, client: ProminenceClient, clock: VirtualClock
+) -> None:
+    fake.script("POST", "/jobs", page(503, headers={"Retry-After": "9"}))
+    fake.script("GET", "/jobs", labelled(7))
+    assert client.create_job(JOB).id == 7
+    assert clock.sleeps == [9]
+
+
 class Embedded:
     """The service on this machine, as the transport sees it."""
 
@@ -333,6 +359,18 @@ def test_the_settle_window_of_this_machine_is_short(
     assert submit(local_transport, "/jobs", JOB, Submission("feed")).id == 42
     first, second = service.times
     assert SETTLE_LOCAL_S <= second - first < 10
+
+
+def test_the_settle_window_is_a_setting(
+    fake: FakeService, token: str, clock: VirtualClock, tmp_path: Path
+) -> None:
+    service = Accepting(clock, lost=1, commits=False)
+    service.serve(fake)
+    settings = Settings(fake.url, token, LocalSettings(tmp_path), settle_window=30)
+    with ProminenceClient(settings=settings, clock=clock, random=Random(1)) as client:
+        client.create_job(JOB)
+    first, second = service.times
+    assert second - first == pytest.approx(30)
 
 
 # ---- jobs
