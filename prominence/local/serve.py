@@ -25,7 +25,7 @@ from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.objects import Objects
-from prominence.local.rough import roughened
+from prominence.local.rough import Turbulence, closing_protocol, roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
@@ -96,6 +96,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     jobs = Jobs(store, ledger, tables, engine, attempts, idempotent=not options.rough)
     workflows = Workflows(store, ledger, tables, jobs, engine)
     await jobs.recover()
+    turbulence = Turbulence() if options.rough else None
     app = application(
         state=state,
         store=store,
@@ -104,6 +105,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         jobs=jobs,
         workflows=workflows,
         engine=engine,
+        turbulence=turbulence,
     )
     endpoint = Endpoint(
         url,
@@ -120,7 +122,10 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         log.info("version %s, process %d, %s, %s", __version__, os.getpid(), url, capacity)
         ready()
 
-    server = _Server(roughened(app) if options.rough else app, started)
+    if turbulence is None:
+        server = _Server(app, Connection, started)
+    else:
+        server = _Server(roughened(app, turbulence), closing_protocol(turbulence), started)
     background = [
         asyncio.create_task(jobs.follow_engine()),
         asyncio.create_task(workflows.make_jobs()),
@@ -144,11 +149,11 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
 class _Server(uvicorn.Server):
     """Uvicorn, ended by our own signal handlers so that what comes after it is still done."""
 
-    def __init__(self, app: ASGIApp, started: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, protocol: type[Connection], started: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=protocol,
                 proxy_headers=False,
                 lifespan="off",
                 log_config=None,

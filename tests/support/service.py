@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class LocalService:
-    """A service process with a state directory of its own."""
+    """A service process with a state directory of its own.
+
+    One that is ``rough`` is as plain as a real service; what more it does to clients is for :meth:`stir`.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class LocalService:
             *(["--rough"] if rough else []),
         ]
         self._environment = environment
+        self._is_rough = rough
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -77,7 +81,14 @@ class LocalService:
         )
         process = self._process
         until(lambda: self.is_running() or process.poll() is not None)
+        if self._is_rough:
+            self.stir()
         return self.endpoint
+
+    def stir(self, *, seed: int = 0, **rates: float) -> None:
+        """Set how often a rough service does what (:class:`prominence.local.rough.Rates`)."""
+        response = self.request("PUT", "/local/rough", json={"rates": rates, "seed": seed})
+        assert response.status_code == 200, response.text
 
     def kill(self) -> None:
         """End the process as a crash would, and return when it is gone."""

@@ -14,7 +14,8 @@ from prominence.local.api.guard import Guard
 from prominence.local.api.jobs import JobRoutes
 from prominence.local.api.kv import KeyRoutes
 from prominence.local.api.presigned import PresignedFiles
-from prominence.local.api.routes import Routes
+from prominence.local.api.rough import RoughRoutes
+from prominence.local.api.routes import RouteGroup, Routes
 from prominence.local.api.running import RunningJobRoutes
 from prominence.local.api.service import ServiceRoutes
 from prominence.local.api.workflows import WorkflowRoutes
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from prominence.local.engine import Engine
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
+    from prominence.local.rough import Turbulence
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
     from prominence.local.workflows import Workflows
@@ -47,17 +49,19 @@ def application(
     jobs: Jobs,
     workflows: Workflows,
     engine: Engine,
+    turbulence: Turbulence | None = None,
 ) -> Guard:
     """The whole API, bound to one service."""
     presigned = PresignedFiles(signer, jobs, objects, state.snapshots)
-    groups = (
+    groups: list[RouteGroup] = [
         RunningJobRoutes(RunningJobs(store, engine, state.snapshots), presigned),
         JobRoutes(jobs, objects, presigned),
         WorkflowRoutes(workflows, jobs),
         DataRoutes(objects, presigned),
         KeyRoutes(Pairs(store)),
         ServiceRoutes(engine, store, state.path),
-    )
+        *([] if turbulence is None else [RoughRoutes(turbulence)]),
+    ]
     routes = Routes(route for group in groups for route in group.routes())
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         Refusal: _refusal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
+
+
+class RouteGroup(Protocol):
+    def routes(self) -> list[Route]: ...
 
 
 class Routes:

@@ -53,7 +53,7 @@ class ServiceRoutes:
         return answer({"errors": ",".join(errors)}, status=409) if errors else Response(status_code=204)
 
     async def resources(self, _: Request) -> Response:
-        shown = [{"cpus": part.cpus, "memory": part.memory} for part in self._engine.capacity()]
+        shown = [{"cpus": part.cpus, "memory": _plain(part.memory)} for part in self._engine.capacity()]
         return answer({"existing": [{"capacity": shown[0], "free": shown[1], "site": "local"}]})
 
     async def accounting(self, request: Request) -> Response:
@@ -83,3 +83,8 @@ def _day(text: str | None, which: str) -> date:
 
 def _midnight(day: date) -> int:
     return int(datetime.combine(day, time(), UTC).timestamp())
+
+
+def _plain(amount: float) -> float:
+    """Whole amounts without a decimal point, as the real service shows them."""
+    return int(amount) if amount == int(amount) else amount
