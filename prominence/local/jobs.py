@@ -110,7 +110,8 @@ class Jobs:
             if known:
                 await self._store.committed()
                 return Created(known[0]["id"], 0)
-        created = self._insert(description, labels, tag)
+        with self._store.atomic(survive_power_loss=True):
+            created = self._insert(description, labels, tag)
         await self._store.committed()
         self._ledger.tell_waiting()
         await self.submit([created.id])
@@ -122,8 +123,10 @@ class Jobs:
         active = [row for row in rows if row["status"] in ACTIVE]
         with self._store.atomic():
             for row in rows:
-                ended = None if row["status"] in ACTIVE else row["ended"]
-                self._end(row, False, status="deleted", reason=DELETED_REASON, ended=ended)
+                if row["status"] in ACTIVE:
+                    self._end(row, False, status="deleted", reason=DELETED_REASON, ended=None)
+                else:
+                    self._update(row["id"], status="deleted", reason=DELETED_REASON)
         await self._store.committed()
         self._ledger.tell_waiting()
         await self.cancel([AttemptId(row["id"], row["attempt"]) for row in active])
@@ -201,7 +204,6 @@ class Jobs:
                 bool((description.get("policies") or {}).get("leaveInQueue")),
                 revision,
             ),
-            survive_power_loss=True,
         )
         for name, value in labels.items():
             self._store.write("insert into labels values (?, ?, ?)", (job, name, value))

@@ -27,6 +27,7 @@ class Store:
         self._connection.row_factory = sqlite3.Row
         self._waiting: asyncio.Future[None] | None = None
         self._syncing = False
+        self._rolled_back: sqlite3.Error | None = None
 
     def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, tuple(values)).fetchall()
@@ -34,17 +35,20 @@ class Store:
     def write(self, sql: str, values: Iterable[Any] = (), *, survive_power_loss: bool = False) -> None:
         """Make a change, to be committed with the others of this turn of the event loop."""
         self._begin(survive_power_loss=survive_power_loss)
-        self._connection.execute(sql, tuple(values))
+        with self._noticing_rollbacks():
+            self._connection.execute(sql, tuple(values))
 
     def write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Make the same change with each of several rows of values."""
         self._begin()
-        self._connection.executemany(sql, rows)
+        with self._noticing_rollbacks():
+            self._connection.executemany(sql, rows)
 
     def insert(self, sql: str, values: Iterable[Any]) -> int:
         """Insert a row; its id, where the database chooses it."""
         self._begin()
-        return self._connection.execute(sql, tuple(values)).lastrowid or 0
+        with self._noticing_rollbacks():
+            return self._connection.execute(sql, tuple(values)).lastrowid or 0
 
     @contextmanager
     def atomic(self, *, survive_power_loss: bool = False) -> Iterator[None]:
@@ -54,7 +58,7 @@ class Store:
         try:
             yield
         except BaseException:
-            if self._connection.in_transaction:  # a full disk may have undone all of it already
+            if self._connection.in_transaction:
                 self._connection.execute("rollback to part")
             raise
         finally:
@@ -71,22 +75,35 @@ class Store:
         self._connection.close()
 
     def _begin(self, *, survive_power_loss: bool = False) -> None:
+        if survive_power_loss and not self._syncing:
+            self._finish_turn()  # SQLite takes another level only between transactions
         if self._waiting is None:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
             loop.call_soon(self._finish_turn)
-        if survive_power_loss and not self._syncing and self._connection.in_transaction:
-            self._connection.execute("commit")  # SQLite takes another level only between transactions
         if not self._connection.in_transaction:
             self._syncing = survive_power_loss
             self._connection.execute(f"pragma synchronous = {'full' if survive_power_loss else 'normal'}")
             self._connection.execute("begin immediate")
 
+    @contextmanager
+    def _noticing_rollbacks(self) -> Iterator[None]:
+        """A full disk can undo all of the turn's changes, not only the one that failed: then none is made."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if not self._connection.in_transaction:
+                self._rolled_back = error
+            raise
+
     def _finish_turn(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
+        rolled_back, self._rolled_back = self._rolled_back, None
         try:
+            if rolled_back is not None:
+                raise rolled_back
             if self._connection.in_transaction:
                 self._connection.execute("commit")
         except sqlite3.Error as error:

@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import AttemptId
@@ -42,7 +42,15 @@ JOB_DELETED_REASON: Final = "Job part of a workflow which was deleted by user"
 _ACTIVE: Final = ("idle", "running")
 _UNKNOWN: Final = "Workflow does not exist"
 _INSERT_JOB: Final = """insert into jobs (id, name, status, own_description, created, revision,
-    workflow, template, instance, parameters) values (?, ?, 'idle', '', ?, ?, ?, ?, ?, ?)"""
+    workflow, template, instance, parameters, kept) values (?, ?, 'idle', '', ?, ?, ?, ?, ?, ?, ?)"""
+
+
+class _Shared(NamedTuple):
+    """What all jobs of a template have in common."""
+
+    labels: dict[str, str]
+    is_kept: bool
+    factory: Expansion | None
 
 
 class WorkflowTables:
@@ -57,7 +65,7 @@ class WorkflowTables:
         self._idempotent = idempotent
         self.due = asyncio.Event()
         self.due.set()
-        self._latest: tuple[int, tuple[dict[str, str], Expansion | None]] | None = None
+        self._latest: tuple[int, _Shared] | None = None
 
     def has_unfinished(self) -> bool:
         return bool(self._store.read("select 1 from workflows where status in ('idle', 'running') limit 1"))
@@ -301,7 +309,7 @@ class WorkflowTables:
 
     def _insert_jobs(self, template: sqlite3.Row, instances: Sequence[int]) -> list[int]:
         workflow = self._rows([template["workflow"]])[0]
-        labels, factory = self._labels_and_factory(template["id"])
+        labels, is_kept, factory = self._shared(template["id"])
         first, revision = (
             self._ledger.new_ids(len(instances)),
             self._ledger.new_revisions(len(instances)),
@@ -320,6 +328,7 @@ class WorkflowTables:
                     template["id"],
                     instance,
                     None if factory is None else json.dumps(factory.values(instance)),
+                    is_kept,
                 )
                 for offset, (job, instance) in enumerate(zip(ids, instances, strict=True))
             ],
@@ -401,13 +410,15 @@ class WorkflowTables:
     def _rows(self, ids: Iterable[int]) -> list[sqlite3.Row]:
         return self._store.read(f"select * from workflows where id in {AMONG}", [json.dumps(list(ids))])
 
-    def _labels_and_factory(self, template: int) -> tuple[dict[str, str], Expansion | None]:
+    def _shared(self, template: int) -> _Shared:
         """Read once for all slices of a template; a factory may have a long list of values."""
         if self._latest is None or self._latest[0] != template:
             sql = "select description, factory from template_descriptions where template = ?"
             (row,) = self._store.read(sql, [template])
+            job = json.loads(row["description"])
+            is_kept = bool((job.get("policies") or {}).get("leaveInQueue"))
             factory = None if row["factory"] is None else expansion(json.loads(row["factory"]))
-            self._latest = template, (json.loads(row["description"]).get("labels") or {}, factory)
+            self._latest = template, _Shared(job.get("labels") or {}, is_kept, factory)
         return self._latest[1]
 
     def _template(self, template: int) -> sqlite3.Row:
