@@ -18,13 +18,15 @@ import secrets
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prominence.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_LATEST: Final = 253_402_300_799  # the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,15 @@ def expiry_of(token: str) -> float | None:
     except (binascii.Error, ValueError):
         return None
     expiry = claims.get("exp") if isinstance(claims, dict) else None
-    return float(expiry) if isinstance(expiry, int | float) and not isinstance(expiry, bool) else None
+    if not isinstance(expiry, int | float) or isinstance(expiry, bool) or not 0 <= expiry <= _LATEST:
+        return None
+    return float(expiry)
+
+
+def expired_at(token: str, now: float) -> float | None:
+    """When the token's time was over; None where it is not, or the token does not tell."""
+    expiry = expiry_of(token)
+    return expiry if expiry is not None and expiry <= now else None
 
 
 def _read(path: Path) -> str:

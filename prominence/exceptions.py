@@ -114,7 +114,18 @@ class ServiceError(RequestFailure):
 
 
 class AuthenticationError(ServiceError):
-    """The token was not accepted."""
+    """The token was not accepted; ``expired_at`` (Unix epoch) is set where it says that its time is over."""
+
+    expired_at: float | None = None
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if self.expired_at is None:
+            return text
+        from datetime import UTC, datetime
+
+        when = datetime.fromtimestamp(self.expired_at, UTC)
+        return f"{text}; the token expired on {when:%Y-%m-%d at %H:%M} UTC: log in again (prominence login)"
 
 
 class PermissionDenied(ServiceError):

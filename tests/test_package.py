@@ -84,6 +84,23 @@ def test_the_environment_is_read_in_one_place() -> None:
     assert readers - passes_on == {"settings.py"}
 
 
+def test_the_home_directory_is_found_in_one_place() -> None:
+    sources = {
+        file.name: ast.parse(file.read_text())
+        for package in ("prominence", "prominence_executors")
+        for file in (ROOT / package).rglob("*.py")
+    }
+    readers = {
+        name
+        for name, tree in sources.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in {"home", "expanduser"})
+        or (isinstance(node, ast.Constant) and node.value == ".prominence")
+    }
+
+    assert readers == {"settings.py"}
+
+
 def test_the_wheel_has_both_packages_and_their_types(tmp_path: Path) -> None:
     hatch = pytest.importorskip("hatchling.builders.wheel", reason="the build backend is not installed here")
     (built,) = hatch.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])

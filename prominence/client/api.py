@@ -35,12 +35,12 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
     a submission, 1 to 512 hexadecimal digits that no other submission has; by default it is random.
     """
 
-    def __new__(cls, *arguments: Any, **options: Any) -> Any:
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
         """One for scripts of the public client 0.21, where it is called as that one was."""
         if options.keys() & {"authenticated", "timeout"} or isinstance(next(iter(arguments), None), bool):
             from prominence._compat.client import PublicClient
 
-            return PublicClient(*arguments, **options)
+            return PublicClient(*arguments, **options)  # type: ignore[return-value]
         return super().__new__(cls)
 
     def __init__(

@@ -16,6 +16,7 @@ import urllib3
 from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
+from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure, ServiceUnavailable
 from prominence.version import __version__
 
@@ -174,9 +175,12 @@ class Transport:
                 self.service.look_again()
                 if not self._has_answered and self._is_nobody_there(failed, url, started):
                     failed.happened = Happened.NOBODY_THERE
-            was_refused = isinstance(failed.error, AuthenticationError)  # and so had no effect
-            if not was_refused or not self.service.renew_token(token):
+            if not isinstance(failed.error, AuthenticationError):
                 raise
+            if not self.service.renew_token(token):
+                failed.error.expired_at = expired_at(token, self.clock.time())
+                raise
+        # It was refused, and so had no effect.
         return self._exchange(request, url, deadline, self.service.token, new_connection=new_connection)
 
     def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:

@@ -101,7 +101,10 @@ def test_the_expiry_is_read_from_the_token(expiry: float) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "opaque", "a.b", "a.b.c", "a.!!.c", "a.bnVsbA.c", "a.W10.c", token_until(None), token_until(True)],
+    [
+        *("", "opaque", "a.b", "a.b.c", "a.!!.c", "a.bnVsbA.c", "a.W10.c"),
+        *map(token_until, (None, True, "1800000000", -1, 1e300, 10**400, float("nan"))),
+    ],
 )
 def test_a_token_that_does_not_tell_its_expiry_has_none(token: str) -> None:
     assert expiry_of(token) is None
@@ -112,6 +115,24 @@ def test_a_token_that_looks_expired_is_still_sent(fake: FakeService, login: Logi
     fake.script("GET", "/jobs", says([]))
     login.connect().list_jobs()
     assert tokens_sent(fake) == [token_until(EPOCH - 3600)]
+
+
+def test_a_refused_token_that_has_expired_is_an_error_that_says_so(
+    fake: FakeService, clock: VirtualClock, login: Login
+) -> None:
+    login.keep(token_until(EPOCH + 10))
+    fake.script("GET", "/jobs", REFUSAL)
+    client = login.connect()
+    with pytest.raises(AuthenticationError) as caught:
+        client.list_jobs()
+    assert caught.value.expired_at is None
+    assert "expired" not in str(caught.value)
+    clock.advance(60)
+    with pytest.raises(
+        AuthenticationError, match=r"expired on 2027-01-15 at 08:00 UTC: log in again"
+    ) as caught:
+        client.list_jobs()
+    assert caught.value.expired_at == EPOCH + 10
 
 
 # ---- the file is read again
