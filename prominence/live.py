@@ -65,12 +65,16 @@ def take_snapshot(
 
     Raises NotFound when none was made: the service does not tell why, most often the path does not exist.
     """
+
+    def place() -> str:
+        return client.get_snapshot_url(job_id)
+
     wait_until_ready(client, job_id)
     client.create_snapshot(job_id, path)
     end = client.clock.monotonic() + _SNAPSHOT_S
     while True:
         try:
-            return fetch(client, client.get_snapshot_url(job_id), save_as, progress=progress)
+            return fetch(client, place(), save_as, renew=place, progress=progress)
         except NotFound as error:
             if client.clock.monotonic() >= end:
                 raise NotFound(f"no snapshot of {path!r} was made: does it exist in job {job_id}?") from error

@@ -35,21 +35,31 @@ def input_content(snapshot: JobSnapshot, name: str) -> bytes:
 def output_entry(snapshot: JobSnapshot, kind: OutputKind, name: str) -> dict[str, Any]:
     """The service's entry of a stored output, with ``url`` and ``size``; raises NotFound without one.
 
-    A job that a factory made lists its outputs by the template's names (``out_$x``); the names that they
-    were stored under are found too.
+    It is named by the path that was declared, by its base name, or by the name it was stored under: a job
+    that a factory made lists its outputs as the template does (``out_$x``).
     """
     outputs: list[dict[str, Any]] = snapshot.entry.get(kind) or []
-    named = [entry for entry in outputs if name in _names(entry)]
-    if not named:
-        raise _no_such("output", name, outputs, "name")
-    if not named[0].get("url"):
-        raise NotFound(f"output {name} of job {snapshot.id} was not stored (not yet, or not at all)")
-    return named[0]
+    for name_of in (_declared_name, _base_name, _stored_name):
+        for entry in outputs:
+            if name_of(entry, kind) != name:
+                continue
+            if not entry.get("url"):
+                raise NotFound(f"output {name} of job {snapshot.id} was not stored (not yet, or not at all)")
+            return entry
+    raise _no_such("output", name, outputs, "name")
 
 
-def _names(entry: dict[str, Any]) -> set[str]:
+def _declared_name(entry: dict[str, Any], _kind: OutputKind) -> str:
+    return str(entry["name"])
+
+
+def _base_name(entry: dict[str, Any], _kind: OutputKind) -> str:
+    return posixpath.basename(str(entry["name"]).rstrip("/"))
+
+
+def _stored_name(entry: dict[str, Any], kind: OutputKind) -> str:
     stored = posixpath.basename(unquote(urlsplit(entry.get("url") or "").path))
-    return {entry["name"], posixpath.basename(entry["name"]), stored, stored.removesuffix(".tgz")}
+    return stored.removesuffix(".tgz") if kind == "outputDirs" else stored
 
 
 def fetch_output(

@@ -18,7 +18,7 @@ from prominence.client.checksums import Checksum, checksum_in
 from prominence.client.presigned import opened
 from prominence.client.retry import Happened, Kind, RequestFailed
 from prominence.client.transport import pieces_of, without_query
-from prominence.exceptions import ContentMismatch, ServiceError, ServiceUnavailable
+from prominence.exceptions import ContentMismatch, NotFound, ServiceError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,8 @@ class _Download:
         try:
             self._fetch(is_stale)
         except RequestFailed as failed:
-            if failed.happened is Happened.REFUSED and self._may_renew and self._renew is not None:
+            is_refused = failed.happened is Happened.REFUSED and not isinstance(failed.error, NotFound)
+            if is_refused and self._may_renew and self._renew is not None:
                 self._url, self._may_renew = self._renew(), False
                 return self._stretch(deadline, is_stale)
             if failed.happened is Happened.LOST and self._furthest > before:

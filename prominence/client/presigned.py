@@ -52,7 +52,7 @@ def opened(
             timeouts_s=(STALL_S, STALL_S),
             new_connection=new_connection,
         ) as response:
-            _check_status(transport, response, [*secrets, *_query_values(url)])
+            _check_status(transport, response, [*secrets, *_query_values(url), *_query_values(response.url)])
             yield response
     except RequestFailed as failed:
         name_request(failed, method, url)

@@ -136,7 +136,7 @@ def _open(content: str | os.PathLike[str] | bytes) -> _File:
         return io.BytesIO(content)
     path = Path(content)
     if path.exists() and not path.is_file():
-        raise IsADirectoryError(f"{path} is not a file: pack a directory into an archive first")
+        raise OSError(f"{path} is not a file: pack a directory into an archive first")
     return path.open("rb")
 
 

@@ -240,6 +240,13 @@ def test_a_fresh_url_that_is_refused_too_ends_the_download(
     assert "signature-" not in f"{caught.value}{vars(caught.value)}"
 
 
+def test_another_url_does_not_help_where_there_is_no_object(
+    store: ObjectStore, client: ProminenceClient
+) -> None:
+    with pytest.raises(NotFound):
+        client.download(store.url("missing"), renew=lambda: store.url("out.dat"))
+
+
 def test_without_a_way_to_renew_a_refusal_is_final(store: ObjectStore, client: ProminenceClient) -> None:
     store.expired = {"signature-1"}
 
@@ -389,6 +396,18 @@ def test_an_output_is_text_bytes_or_a_file(job: Job, tmp_path: Path) -> None:
     assert job.get_output_directory("results", save_as=str(path)) == path
 
 
+def test_an_output_is_the_one_that_was_named(store: ObjectStore, session: Session) -> None:
+    """Not another whose name looks alike."""
+    names = ["a.tgz", "d/a", "a"]
+    for name in names:
+        store.add(name, name.encode())
+    outputs = [{"name": name, "url": store.url(name), "size": len(name)} for name in names]
+    store.fake.script("GET", "/jobs/8", says([{"id": 8, "status": "completed", "outputFiles": outputs}]))
+
+    job = Job(id=8, session=session)
+    assert [job.get_output_file(name) for name in names] == names
+
+
 def test_an_output_of_a_factorys_job_has_its_own_name(job: Job) -> None:
     assert job.get_output_file("out_4", encoding=None) == CONTENT
     with pytest.raises(NotFound, match=r"no output 'out_5'; it has res/out\.dat, out_\$i"):
@@ -529,7 +548,7 @@ def test_files_that_cannot_be_uploaded_are_told_before_anything_is_sent(
 ) -> None:
     with pytest.raises(FileNotFoundError):
         client.upload_object("arg.bin", tmp_path / "missing")
-    with pytest.raises(IsADirectoryError, match="archive"):
+    with pytest.raises(OSError, match="archive"):
         client.upload_object("arg.bin", tmp_path)
     assert store.fake.received == []
 
