@@ -125,7 +125,10 @@ class AuthenticationError(ServiceError):
         from datetime import UTC, datetime
 
         when = datetime.fromtimestamp(self.expired_at, UTC)
-        return f"{text}; the token expired on {when:%Y-%m-%d at %H:%M} UTC: log in again (prominence login)"
+        return (
+            f"{text}; the token expired on {when:%Y-%m-%d at %H:%M} UTC: log in again (prominence login), "
+            "or set another one"
+        )
 
 
 class PermissionDenied(ServiceError):

@@ -63,13 +63,15 @@ class LoginSettings:
     """Where to log in, as which client, and where what comes of it is kept.
 
     ``oidc_url`` is the identity provider's address; ``client`` is set where the environment names one, which
-    then takes the place of the registered one.
+    then takes the place of the registered one. ``is_overruled`` tells that the environment has a token, which
+    wins over any that is kept.
     """
 
     credentials: Credentials
     oidc_url: str | None = None
     client: OidcClient | None = None
     ssl_verify: bool | str = True
+    is_overruled: bool = False
 
     @classmethod
     def from_environment(
@@ -83,6 +85,7 @@ class LoginSettings:
             oidc_url=_oidc_url(environ),
             client=_oidc_client(environ),
             ssl_verify=_ssl_verify(environ.get("PROMINENCE_SSL_VERIFY", "")),
+            is_overruled=bool(environ.get("PROMINENCE_TOKEN")),
         )
 
 

@@ -55,6 +55,8 @@ def login(
     """
     settings = settings or LoginSettings.from_environment()
     settings.credentials.keep_token(obtain_token(settings, show=show, clock=clock))
+    if settings.is_overruled:
+        show("PROMINENCE_TOKEN is set, and wins over this login: unset it to use the new token.")
 
 
 def register(settings: LoginSettings | None = None) -> OidcClient:

@@ -95,7 +95,7 @@ class Provider:
                 auth=auth,
                 headers={"Accept": "application/json", "User-Agent": f"prominence-python/{__version__}"},
                 timeout=_TIMEOUT_S,
-                allow_redirects=False,  # what is sent is for nobody else
+                allow_redirects=method == "GET",  # what is posted is for nobody else
                 verify=self._ssl_verify,
                 **direct(url),
                 **content,
@@ -117,7 +117,7 @@ def _checked(response: requests.Response, secrets: list[str]) -> dict[str, Any]:
     found = _object(response)
     status = response.status_code
     about: dict[str, Any] = {"method": response.request.method, "url": response.url, "status": status}
-    if response.ok and found is not None:
+    if response.ok and found is not None and not found.get("error"):
         return found
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NOT_NOW:
         raise ServiceUnavailable(f"the identity provider answers with status {status}", **about)

@@ -330,6 +330,34 @@ def test_the_address_with_the_code_in_it_is_shown_where_there_is_one(
     assert complete in log_in(clock)
 
 
+def test_a_token_in_the_environment_that_wins_over_the_login_is_told_of(
+    provider: FakeService, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.script("POST", "/token", TOKEN)
+    assert "PROMINENCE_TOKEN" not in log_in(clock)
+    monkeypatch.setenv("PROMINENCE_TOKEN", "another")
+    assert "PROMINENCE_TOKEN is set" in log_in(clock)
+
+
+def test_a_provider_may_say_no_with_status_200(provider: FakeService, clock: VirtualClock) -> None:
+    provider.script(
+        "POST", "/token", says({"error": "authorization_pending"}), says({"error": "access_denied"})
+    )
+    with pytest.raises(AuthenticationError, match="access_denied"):
+        log_in(clock)
+    assert len(clock.sleeps) == 2
+
+
+def test_a_configuration_that_has_moved_is_followed(
+    provider: FakeService, credentials: Credentials, clock: VirtualClock
+) -> None:
+    provider.script("GET", "/.well-known/openid-configuration", redirects("/configuration"))
+    provider.script("GET", "/configuration", says({"token_endpoint": f"{provider.address}/tokens"}))
+    provider.script("POST", "/tokens", TOKEN)
+    log_in(clock)
+    assert credentials.token() == StoredToken("the-token")
+
+
 def test_the_provider_says_how_often_it_may_be_asked(provider: FakeService, clock: VirtualClock) -> None:
     provider.script("POST", "/token", PENDING, SLOW_DOWN, PENDING, SLOW_DOWN, TOKEN)
     log_in(clock)
