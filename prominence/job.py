@@ -223,7 +223,7 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def _watcher(self) -> Watcher[JobSnapshot]:
         return self._session.watcher
 
-    def _check_is_single(self, submission: Submission) -> None:
+    def _look_for_twins(self, submission: Submission) -> None:
         self._session.client.check_job_is_single(submission)
 
     def _submit(self) -> Submitted:

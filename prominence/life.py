@@ -123,20 +123,21 @@ class Life(Generic[S]):
             known = self._snapshot = wait_for_end(
                 self._watcher, self._what, self._known_id(), self._revision, timeout, is_known=is_known
             )
-        if self._submission.may_have_twins and not self._twins_are_told:
-            self._tell_of_twins()
+        self.check_is_single()
         return known.status
 
-    def _tell_of_twins(self) -> None:
-        """Raise DuplicateRun once; the next call tells how this one ended."""
+    def check_is_single(self) -> None:
+        """Raise DuplicateRun, once, where :meth:`create` had to send it twice and both have come to run."""
+        if not self._submission.may_have_twins or self._twins_are_told:
+            return
         try:
-            self._check_is_single(self._submission)
+            self._look_for_twins(self._submission)
         except DuplicateRun:
             self._twins_are_told = True
             raise
         self._twins_are_told = True
 
-    def _check_is_single(self, submission: Submission) -> None:
+    def _look_for_twins(self, submission: Submission) -> None:
         raise NotImplementedError
 
     @property

@@ -64,7 +64,7 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def _watcher(self) -> Watcher[WorkflowSnapshot]:
         return self._session.workflow_watcher
 
-    def _check_is_single(self, submission: Submission) -> None:
+    def _look_for_twins(self, submission: Submission) -> None:
         self._session.client.check_workflow_is_single(submission)
 
     def _submit(self) -> Submitted:

@@ -178,6 +178,7 @@ class Dispatcher:
 
     def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         try:
+            call.job.check_is_single()
             value = call.outcome(call.job, snapshot)
         except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
             self._finish(call, group, error=error)

@@ -30,9 +30,8 @@ class Submission:
         """True when an earlier request may still arrive though another one was accepted."""
         return self.sends > 1
 
-    def may_have_arrived(self, settle_s: float, now: float) -> None:
-        """A request was sent and brought no answer: its window begins."""
-        self.sends += 1
+    def begin_window(self, settle_s: float, now: float) -> None:
+        """A request was sent and brought no answer: it may arrive from now on."""
         self._window_ends = now + settle_s
 
     def window_ends(self, settle_s: float, now: float) -> float:

@@ -108,14 +108,26 @@ class _Call:
             if self._submission.sends and (found := self._found(attempt)) is not None:
                 return Submitted(found, None)  # it may have changed before any revision that is known
             try:
-                accepted = _accepted(self._transport.attempt(self._post, self._time_left()))
+                return self._without_twins(self._sent())
             except RequestFailed as failed:
                 if not failed.is_ambiguous:
                     raise self._definite(failed) from None
                 self._note(failed)
-            else:
-                return self._without_twins(accepted)
         raise AssertionError("counting has no end")
+
+    def _sent(self) -> Submitted:
+        """What a request brings; counted as arrived, until it is known not to be."""
+        deadline_s = self._time_left()
+        self._submission.sends += 1
+        try:
+            return _accepted(self._transport.attempt(self._post, deadline_s))
+        except RequestFailed as failed:
+            if not failed.is_ambiguous:
+                self._submission.sends -= 1
+            raise
+        except BaseException:  # the program is interrupted: the request may be under way
+            self._begin_window()
+            raise
 
     def _found(self, attempt: int) -> int | None:
         """The id of what was sent before; None where it is to be sent (again)."""
@@ -151,11 +163,10 @@ class _Call:
 
     def _without_twins(self, accepted: Submitted) -> Submitted:
         """The one to go on with: an earlier request may have arrived after all, beyond the settle window."""
-        self._submission.sends += 1
         if not self._submission.may_have_twins or IDEMPOTENT in self._transport.features:
             return accepted
         try:
-            entries = self._twins.listed(self._time_left())
+            entries = self._twins.listed()
         except RequestFailed as failed:
             log.warning("whether submission %s arrived twice cannot be seen now: %s", self._tag, failed.error)
             return accepted
@@ -165,11 +176,14 @@ class _Call:
         return accepted if kept == accepted.id else Submitted(kept, None)
 
     def _note(self, failed: RequestFailed) -> None:
-        self._submission.may_have_arrived(self._transport.settle_s, self._clock.monotonic())
+        self._begin_window()
         self._doubt = failed.error
         log.warning("submission %s is in doubt (%s), looking for it", self._tag, failed.error)
         if failed.retry_after:
             self._sleep(failed.retry_after)
+
+    def _begin_window(self) -> None:
+        self._submission.begin_window(self._transport.settle_s, self._clock.monotonic())
 
     def _definite(self, failed: RequestFailed) -> ProminenceError:
         """The error of a request that had no effect; what earlier ones had is known, except to a service

@@ -307,6 +307,25 @@ def test_a_job_that_was_found_does_not_count_as_followed_from_there(
     assert client.create_job(JOB) == (7, None)
 
 
+def test_an_interrupted_submission_is_looked_up_before_it_is_sent_again(
+    fake: FakeService, client: ProminenceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fake.script("POST", "/jobs", says({"id": 7}, 201))
+    submission = Submission()
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(Transport, "_read", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            client.create_job(JOB, submission=submission)
+    assert fake.sent == [("POST", "/jobs")]
+
+    fake.script("GET", "/jobs", labelled(7))
+    assert client.create_job(JOB, submission=submission).id == 7
+    assert len(posts(fake)) == 1
+
+
 def test_a_refused_look_up_ends_the_looking(fake: FakeService, client: ProminenceClient) -> None:
     fake.script("POST", "/jobs", RESET)
     fake.script("GET", "/jobs", refuses("Authentication failure", 401))

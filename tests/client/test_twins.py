@@ -331,7 +331,7 @@ def test_another_process_waits_for_the_whole_window(
 def test_one_listing_without_the_job_is_not_believed(fake: FakeService, client: ProminenceClient) -> None:
     """A job that moves to a real service's history is in neither place for a moment."""
     submission = Submission(TAG, sends=1)
-    submission.may_have_arrived(settle_s=0, now=0)
+    submission.begin_window(settle_s=0, now=0)
     fake.script("POST", "/jobs", says({"id": 99}, 201))
     fake.script("GET", "/jobs", says([]), says([entry(41, ENDED)]))
     assert client.create_job({"name": "x"}, submission=submission).id == 41

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fake_service import FakeService, Received, Reply, says
+from support.clock import VirtualClock
+from support.fake_service import RESET, FakeService, Received, Reply, says
 
 from prominence import ProminenceClient, Session
 from prominence.exceptions import (
+    DuplicateRun,
     ImagePullFailed,
     JobDeleted,
     JobFailedError,
@@ -87,3 +89,33 @@ def test_a_command_that_did_not(
     assert (caught.value.job_id, caught.value.status) == (entry["id"], entry["status"])
     assert caught.value.reason == entry.get("statusReason", "")
     assert caught.value.stderr == "oops"
+
+
+def test_a_command_that_ran_twice_because_an_answer_was_lost(fake: FakeService) -> None:
+    """The first request arrived when the second had been accepted."""
+    entry = ENDS["success"]
+    ends_as(fake, entry)
+    posted: list[Received] = []
+    is_followed: list[Received] = []
+
+    def post(request: Received) -> Reply:
+        posted.append(request)
+        return RESET if len(posted) == 1 else says({"id": entry["id"]}, 201)
+
+    def listing(request: Received) -> Reply:
+        if "constraint" not in request.query:
+            is_followed.append(request)
+            return says([entry])
+        twins = [{**entry, "id": each, "labels": posted[0].json()["labels"]} for each in (entry["id"], 99)]
+        return says(twins if is_followed else [])
+
+    fake.script("POST", "/jobs", post)
+    fake.script("GET", "/jobs", listing)
+    with (
+        ProminenceClient(fake.url, "a-token", clock=VirtualClock()) as client,
+        Session(client=client) as session,
+        ProminenceExecutor(session=session, image="busybox.sif") as executor,
+        pytest.raises(DuplicateRun, match=f"{entry['id']}, 99") as caught,
+    ):
+        executor.submit("true").result(60)
+    assert caught.value.ids == (entry["id"], 99)
