@@ -45,10 +45,39 @@ class RuntimeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long the embedded service keeps what has ended, in days, and how much of it, in 10^9 bytes."""
+
+    days: float | None
+    gigabytes: float | None
+
+    def __str__(self) -> str:
+        bounds = [(self.days, "d"), (self.gigabytes, "GB")]
+        return ",".join(f"{bound:g}{unit}" for bound, unit in bounds if bound is not None) or "forever"
+
+    @classmethod
+    def parse(cls, text: str) -> Retention:
+        """From ``30d``, ``20GB``, ``30d,20GB`` or ``forever``; else raises ConfigurationError."""
+        found: dict[str, float] = {}
+        for part in [] if text == "forever" else text.split(","):
+            match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(d|GB)\s*", part)
+            if match is None or match[2] in found:
+                raise ConfigurationError(
+                    f"PROMINENCE_LOCAL_RETENTION is {text!r}: it must be like 30d, 20GB, 30d,20GB, or forever"
+                )
+            found[match[2]] = float(match[1])
+        return cls(found.get("d"), found.get("GB"))
+
+
+DEFAULT_RETENTION: Final = Retention(days=90, gigabytes=50)
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSettings:
     """The embedded service: its state directory; its capacity (None: all that its engine has; memory in
     GB); the interpreter that function calls use there (``PROMINENCE_LOCAL_PYTHON``); the name of the
-    engine that runs its jobs (``PROMINENCE_LOCAL_ENGINE``); and what that runs commands with."""
+    engine that runs its jobs (``PROMINENCE_LOCAL_ENGINE``); what that runs commands with; and how long
+    the service keeps what has ended (``PROMINENCE_LOCAL_RETENTION``)."""
 
     directory: Path
     cpus: int | None = None
@@ -56,6 +85,7 @@ class LocalSettings:
     python: str = field(default_factory=lambda: sys.executable)
     engine: str = "machine"
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    retention: Retention = DEFAULT_RETENTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +225,7 @@ def _local(environ: Mapping[str, str], home: Path) -> LocalSettings:
         python=_python(environ),
         engine=environ.get("PROMINENCE_LOCAL_ENGINE") or "machine",
         runtime=_runtime(environ),
+        retention=_retention(environ),
     )
 
 
@@ -228,6 +259,11 @@ def _directory(environ: Mapping[str, str], home: Path) -> Path:
     if Path(given).exists() and not Path(given).is_dir():
         raise ConfigurationError(f"PROMINENCE_LOCAL_DIR is {given!r}: it must be a directory")
     return Path(given).absolute()
+
+
+def _retention(environ: Mapping[str, str]) -> Retention:
+    given = environ.get("PROMINENCE_LOCAL_RETENTION")
+    return Retention.parse(given) if given else DEFAULT_RETENTION
 
 
 def _python(environ: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from prominence.exceptions import ProminenceError
-from prominence.settings import RuntimeSettings
+from prominence.settings import Retention, RuntimeSettings
 
 READY: Final = "ready"
 _LOG_BYTES: Final = 5_000_000
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", type=float)
     parser.add_argument("--engine")
     parser.add_argument("--runtime", type=lambda text: RuntimeSettings(**json.loads(text)))
+    parser.add_argument("--retention", type=Retention.parse)
     parser.add_argument("--idle-minutes", type=float)
     parser.add_argument("--minute", type=float)
     parser.add_argument("--rough", action="store_true")

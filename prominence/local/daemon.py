@@ -91,6 +91,7 @@ def _start(settings: LocalSettings, state: StateDirectory) -> None:
     reader, writer = (_above_standard_streams(each) for each in os.pipe())
     options = [f"--ready-fd={writer}", "--detach"]
     options += [f"--engine={settings.engine}", f"--runtime={json.dumps(asdict(settings.runtime))}"]
+    options += [f"--retention={settings.retention}"]
     options += [f"--cpus={settings.cpus}"] if settings.cpus else []
     options += [f"--memory={settings.memory}"] if settings.memory else []
     try:

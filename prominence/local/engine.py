@@ -194,8 +194,11 @@ class Engine(Protocol):
         ``path`` is relative. False when there is no such path, or it leads out of the directory.
         """
 
-    async def forget(self, attempts: Iterable[AttemptId]) -> None:
-        """Remove what is kept of attempts that have ended: their outputs, what they wrote."""
+    async def forget(self, attempts: Iterable[AttemptId]) -> int:
+        """Remove what is kept of attempts that have ended: their outputs, what they wrote.
+
+        Returns the bytes that became free in the engine's directory.
+        """
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         """In all, and free at this moment."""

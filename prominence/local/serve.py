@@ -25,12 +25,13 @@ from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.objects import Objects
+from prominence.local.retention import Pruner
 from prominence.local.rough import Turbulence, closing_protocol, roughened
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
 from prominence.local.workflows import Workflows
-from prominence.settings import RuntimeSettings
+from prominence.settings import DEFAULT_RETENTION, Retention, RuntimeSettings
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ServeOptions:
     memory: float | None = None
     engine: str = "machine"
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    retention: Retention = DEFAULT_RETENTION
     idle_minutes: float = 10.0
     minute: float = 60.0
     rough: bool = False
@@ -126,7 +128,9 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         server = _Server(app, Connection, started)
     else:
         server = _Server(roughened(app, turbulence), closing_protocol(turbulence), started)
+    pruner = Pruner(options.retention, state=state, store=store, engine=engine, objects=objects)
     background = [
+        asyncio.create_task(pruner.prune_from_time_to_time()),
         asyncio.create_task(jobs.follow_engine()),
         asyncio.create_task(workflows.make_jobs()),
         asyncio.create_task(_keep_token_good(state, signer, endpoint)),

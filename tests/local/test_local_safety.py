@@ -359,7 +359,7 @@ def test_presigned_urls_end_with_their_time_also_when_the_clock_jumps() -> None:
     query = {"Expires": str(expires), "Signature": signer.signature("/objects/x", expires, "GET")}
     assert signer.accepts_path("/objects/x", query, "GET")
 
-    clock.advance(-86400)
+    clock.jump(-86400)
     assert signer.accepts_path("/objects/x", query, "GET")
-    clock.advance(2 * 86400)
+    clock.jump(2 * 86400)
     assert not signer.accepts_path("/objects/x", query, "GET")

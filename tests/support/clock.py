@@ -29,6 +29,7 @@ class VirtualClock(Clock):
         self._maker = threading.current_thread()
         self._lock = threading.Lock()
         self.elapsed = 0.0
+        self._set_forward = 0.0
         self.sleeps: list[float] = []
         self.on_sleep: Callable[[], None] = lambda: None
         self.before_request: Callable[[Timeouts], Timeouts] = lambda timeouts: timeouts
@@ -37,13 +38,18 @@ class VirtualClock(Clock):
         with self._lock:
             self.elapsed += seconds
 
+    def jump(self, seconds: float) -> None:
+        """Set the clock forward or back: no time passes."""
+        with self._lock:
+            self._set_forward += seconds
+
     def monotonic(self) -> float:
         with self._lock:
             return 5000.0 + self.elapsed
 
     def time(self) -> float:
         with self._lock:
-            return EPOCH + self.elapsed
+            return EPOCH + self.elapsed + self._set_forward
 
     def sleep(self, seconds: float) -> None:
         with self._lock:

@@ -110,9 +110,12 @@ class PoolEngine:
 
         return OutputPart(len(content), pieces())
 
-    async def forget(self, attempts: Iterable[AttemptId]) -> None:
+    async def forget(self, attempts: Iterable[AttemptId]) -> int:
+        freed = 0
         for attempt in attempts:
+            freed += sum(file.stat().st_size for file in self._root(attempt).rglob("*") if file.is_file())
             shutil.rmtree(self._root(attempt), ignore_errors=True)
+        return freed
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         return Capacity(SLOTS, SLOTS), Capacity(SLOTS - len(self._running), SLOTS - len(self._running))

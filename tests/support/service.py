@@ -44,6 +44,7 @@ class LocalService:
         idle_minutes: float = 10.0,
         rough: bool = False,
         engine: str = "machine",
+        retention: str = "forever",
         environment: Mapping[str, str] = MappingProxyType({}),
         runtime: RuntimeSettings | None = None,
     ) -> None:
@@ -56,6 +57,7 @@ class LocalService:
             f"--idle-minutes={idle_minutes}",
             f"--engine={engine}",
             f"--runtime={json.dumps(asdict(self.local.runtime))}",
+            f"--retention={retention}",
             *(["--rough"] if rough else []),
         ]
         self._environment = environment

@@ -201,9 +201,8 @@ class Machine:
     async def snapshot(self, attempt: AttemptId, path: str, archive: Path) -> bool:
         return await asyncio.to_thread(visiting.pack, self.files(attempt).scratch, path, archive)
 
-    async def forget(self, attempts: Iterable[AttemptId]) -> None:
-        for attempt in attempts:
-            await asyncio.to_thread(self.files(attempt).remove)
+    async def forget(self, attempts: Iterable[AttemptId]) -> int:
+        return sum([await asyncio.to_thread(self.files(attempt).remove) for attempt in attempts])
 
     def capacity(self) -> tuple[Capacity, Capacity]:
         return self._queue.capacity, self._queue.free

@@ -25,6 +25,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from prominence.local.space import bytes_below
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -91,9 +93,11 @@ class AttemptFiles:
         self.lock.touch(mode=0o600)
         write_json(self.description, description)
 
-    def remove(self) -> None:
-        """Remove all that is left of an attempt that has ended."""
+    def remove(self) -> int:
+        """Remove all that is left of an attempt that has ended; returns the bytes of its files."""
+        size = bytes_below(self.root)
         shutil.rmtree(self.root, ignore_errors=True)
+        return size
 
     def read_description(self) -> dict[str, Any] | None:
         return read_json(self.description)
