@@ -151,12 +151,27 @@ def test_a_deleted_job_is_ended_by_the_next_service(own_service: LocalService) -
     until(lambda: not is_alive(supervisor))
 
 
+def _launcher(service: LocalService) -> psutil.Process:
+    children = psutil.Process(service.endpoint.pid).children()
+    (launcher,) = [each for each in children if "launcher" in " ".join(each.cmdline())]
+    return launcher
+
+
 def test_a_lost_launcher_is_replaced(own_service: LocalService) -> None:
-    service_process = psutil.Process(own_service.endpoint.pid)
-    (launcher,) = [each for each in service_process.children() if "launcher" in " ".join(each.cmdline())]
-    launcher.kill()
+    _launcher(own_service).kill()
 
     ids = [own_service.post_job("true") for _ in range(5)]
+
+    assert [own_service.ended(each)["status"] for each in ids] == ["completed"] * 5
+
+
+def test_what_a_lost_launcher_had_not_read_is_asked_for_again(own_service: LocalService) -> None:
+    launcher = _launcher(own_service)
+    launcher.suspend()
+    ids = [own_service.post_job("true") for _ in range(5)]
+    until((own_service.state.attempts / f"{ids[-1]}-1" / "attempt.json").exists)
+
+    launcher.kill()
 
     assert [own_service.ended(each)["status"] for each in ids] == ["completed"] * 5
 

@@ -417,9 +417,10 @@ class _Launcher:
         reader, writer = await asyncio.open_connection(sock=ours)
 
         async def read() -> None:
-            while line := await reader.readline():
-                answer = json.loads(line)
-                launched(Path(answer["root"]), answer.get("pid"), answer.get("error", ""))
+            with contextlib.suppress(ConnectionError):  # it ended with questions that it had not read
+                while line := await reader.readline():
+                    answer = json.loads(line)
+                    launched(Path(answer["root"]), answer.get("pid"), answer.get("error", ""))
             lost()
 
         return cls(process, writer, asyncio.create_task(read()))
