@@ -44,8 +44,8 @@ IDEMPOTENT: Final = "idempotent-submission"
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 15.0
 _ENDS_THE_LOOKING: Final = (AuthenticationError, PermissionDenied, FeatureDisabled)  # somebody must act first
-_MISSED_FOR_S: Final = 0.6
-"""A job that moves to a real service's history is left out of one listing, not of two so far apart."""
+_BELIEVED_ABSENCES: Final = 2
+"""A job that moves to a real service's history is left out of one listing, not of two a second apart."""
 
 
 def submit(transport: Transport, path: str, description: dict[str, Any], submission: Submission) -> Submitted:
@@ -138,9 +138,9 @@ class _Call:
         return None
 
     def _looked_up(self) -> int | None:
-        """What has the tag; None once two listings after each other, after the window, do not have it."""
-        settle_s, absent_since = self._transport.settle_s, None
-        window_ends = self._submission.window_ends(settle_s, self._clock.monotonic())
+        """What has the tag; None once the window has passed and listings still do not have it."""
+        window_ends = self._submission.window_ends(self._transport.settle_s, self._clock.monotonic())
+        absences = 0
         for look in itertools.count(1):
             asked = self._clock.monotonic()
             try:
@@ -149,16 +149,15 @@ class _Call:
                 if isinstance(failed.error, _ENDS_THE_LOOKING):
                     raise self._uncertain(f"it cannot be looked up: {failed.error}") from failed.error
                 self._doubt = failed.error
-                absent_since = None
             else:
                 if entries:
                     return self._twins.kept(
                         entries, self._submission.sends, may_end_others=self._all_sends_are_ours
                     )
-                absent_since = asked if absent_since is None else absent_since
-                if asked >= window_ends and asked - absent_since >= _MISSED_FOR_S:
+                absences += asked >= window_ends
+                if absences == _BELIEVED_ABSENCES:
                     return None
-            self._pause(look, window_ends)
+            self._pause(1 if absences else look, window_ends)
         raise AssertionError("counting has no end")
 
     def _without_twins(self, accepted: Submitted) -> Submitted:
