@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from prominence.local.engine import Assignment, Attempt, AttemptId, Capacity
@@ -95,3 +97,56 @@ def test_a_discarded_attempt_never_starts() -> None:
 )
 def test_needs_come_from_the_resources(resources: dict[str, object], needs: tuple[int, float]) -> None:
     assert Needs.of(resources, Capacity(8, 64)) == needs
+
+
+class PlainQueue:
+    """The same rule without any bookkeeping: look at everybody, every time."""
+
+    def __init__(self, capacity: Capacity, patience: int) -> None:
+        self.free, self.patience, self.passed = capacity, patience, 0
+        self.waiting: list[tuple[int, int, Needs]] = []
+
+    def take_next(self) -> tuple[int, Needs] | None:
+        self.waiting.sort()
+        fitting = [each for each in self.waiting if self.fits(each[2])]
+        if not fitting:
+            return None
+        first_of_kind = {each[2]: each for each in reversed(self.waiting)}
+        has_passed = any(each < fitting[0] for each in first_of_kind.values())
+        if has_passed and self.passed >= self.patience:
+            return None
+        self.passed = self.passed + 1 if has_passed else 0
+        self.waiting.remove(fitting[0])
+        _, job, needs = fitting[0]
+        self.free = Capacity(self.free.cpus - needs.cpus, self.free.memory - needs.memory)
+        return job, needs
+
+    def fits(self, needs: Needs) -> bool:
+        return needs.cpus <= self.free.cpus and needs.memory <= self.free.memory
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_attempts_start_in_the_order_of_the_rule(seed: int) -> None:
+    random = Random(seed)
+    capacity = Capacity(8, 16)
+    queue, plain = Queue(capacity, patience=5), PlainQueue(capacity, patience=5)
+    running: list[Needs] = []
+    for job in range(1, 400):
+        action = random.random()
+        if action < 0.5:
+            cpus, memory, priority = random.randint(1, 8), random.randint(1, 16), random.choice((0, 0, 0, 3))
+            queue.add(attempt(job, cpus, memory, priority))
+            plain.waiting.append((-priority, job, Needs(cpus, memory)))
+        elif action < 0.6 and plain.waiting:
+            discarded = random.choice(plain.waiting)
+            plain.waiting.remove(discarded)
+            assert queue.discard(AttemptId(discarded[1], 1))
+        elif action < 0.8 and running:
+            needs = running.pop(random.randrange(len(running)))
+            queue.release(needs)
+            plain.free = Capacity(plain.free.cpus + needs.cpus, plain.free.memory + needs.memory)
+        taken, expected = queue.take_next(), plain.take_next()
+        assert expected == (None if taken is None else (taken[0].id.job, taken[1]))
+        if expected is not None:
+            running.append(expected[1])
+        assert len(queue) == len(plain.waiting)
