@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from prominence.local.attempts import Attempts
     from prominence.local.engine import OutputPart
-    from prominence.local.ledger import Found, Ledger
+    from prominence.local.ledger import Found, Ledger, Matches
     from prominence.local.listing import OutputKind, Query
     from prominence.local.store import Store
     from prominence.local.workflow_tables import WorkflowTables
@@ -61,6 +61,7 @@ class Jobs:
         self._idempotent = idempotent
         self.url = attempts.url
         self.inputs = self._attempts.inputs
+        self.pages = ledger.pages
 
     def has_unfinished(self) -> bool:
         active = "select 1 from jobs where status in ('idle', 'running') limit 1"
@@ -163,6 +164,9 @@ class Jobs:
     async def find(self, query: Query) -> Found:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""
         return await self._ledger.find(JOBS, query)
+
+    async def search(self, query: Query) -> Matches:
+        return await self._ledger.search(JOBS, query)
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
         found: defaultdict[int, dict[str, str]] = defaultdict(dict)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from prominence.local.listing import FEED_PAGE
+from prominence.local.listing import AMONG, FEED_PAGE
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import AsyncIterator
 
     from prominence.local.listing import Kind, Query
     from prominence.local.store import Store
+
+PAGE: Final = 500
+"""Rows that are read in one turn of the event loop."""
 
 
 class Created(NamedTuple):
@@ -26,6 +31,14 @@ class Found(NamedTuple):
     """Jobs or workflows, and the latest revision that is in what is said of them."""
 
     rows: list[sqlite3.Row]
+    revision: int
+
+
+class Matches(NamedTuple):
+    """What a listing is to show, and the latest revision that is in it; rows are read page by page."""
+
+    kind: Kind
+    ids: list[int]
     revision: int
 
 
@@ -55,6 +68,21 @@ class Ledger:
         if self._changed is not None:
             self._changed.set_result(None)
             self._changed = None
+
+    async def search(self, kind: Kind, query: Query) -> Matches:
+        rows = self._store.read(*query.sql(kind, "id"))
+        matches = Matches(kind, [row["id"] for row in rows], self._revision)
+        await self._store.committed()
+        return matches
+
+    async def pages(self, matches: Matches) -> AsyncIterator[list[sqlite3.Row]]:
+        """The rows as they are when their page is read; between pages other callers have their turn."""
+        sql = f"select * from {matches.kind.rows} where id in {AMONG}"
+        for start in range(0, len(matches.ids), PAGE):
+            ids = matches.ids[start : start + PAGE]
+            found = {row["id"]: row for row in self._store.read(sql, [json.dumps(ids)])}
+            await self._store.committed()
+            yield [found[each] for each in ids if each in found]
 
     async def find(self, kind: Kind, query: Query) -> Found:
         """What a listing asks for; with ``query.since`` waits for something that changed after it."""

@@ -97,11 +97,11 @@ class Query:
             wait=_wait(parameters.get("wait", "0")),
         )
 
-    def sql(self, kind: Kind) -> tuple[str, list[Any]]:
+    def sql(self, kind: Kind, columns: str = "*") -> tuple[str, list[Any]]:
         """A statement and its values."""
         conditions = self._conditions(kind)
         values = [value for values in conditions.values() for value in values]
-        sql = f"select * from {kind.rows} where {' and '.join(conditions) or 'true'}"
+        sql = f"select {columns} from {kind.rows} where {' and '.join(conditions) or 'true'}"
         if self.since is not None:
             return f"{sql} order by revision limit {FEED_PAGE}", values
         if self.completed and self.ids is None and self.limit > 0:

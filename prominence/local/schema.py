@@ -123,6 +123,8 @@ STEPS: Final[tuple[str, ...]] = (
             case when template is null then own_description else description end as description
         from jobs left join template_descriptions using (template);
     """,
+    # 5: which jobs a re-run has carried over, asked for when old ones are removed
+    "create index carried_over_by_job on carried_over (job)",
 )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from prominence.local.engine import Engine
     from prominence.local.jobs import Jobs
-    from prominence.local.ledger import Created, Found, Ledger
+    from prominence.local.ledger import Created, Found, Ledger, Matches
     from prominence.local.listing import Query
     from prominence.local.store import Store
     from prominence.local.workflow_tables import WorkflowTables
@@ -34,6 +34,7 @@ class Workflows:
         self._jobs = jobs
         self._engine = engine
         self.tables = tables
+        self.pages = ledger.pages
 
     async def make_jobs(self) -> None:
         """Make jobs as soon as they can be run, for as long as the service lives."""
@@ -76,7 +77,11 @@ class Workflows:
         return attempts is not None
 
     async def find(self, query: Query) -> Found:
+        """Workflows that changed after a revision, waited for; or those of a short listing."""
         return await self._ledger.find(WORKFLOWS, query)
+
+    async def search(self, query: Query) -> Matches:
+        return await self._ledger.search(WORKFLOWS, query)
 
     async def _accepted(self, change: Callable[[], Created]) -> Created:
         created = change()

@@ -460,3 +460,20 @@ def test_changes_are_told_to_those_who_wait_for_them(service: LocalService, tmp_
     assert [each["status"] for each in seen][-2:] == ["running", "completed"]
     assert seen[-1]["progress"] == progress(1, 1)
     assert service.get("/workflows", since=since, wait="0.05").json() == []
+
+
+def test_a_long_listing_has_everything_once(own_service: LocalService) -> None:
+    blocker = own_service.post_job("sleep 600", resources={"cpus": 10})
+    factory = {"name": "f", "type": "repeat", "jobs": ["r"], "number": 1200}
+    workflow_id = submit(
+        own_service, workflow({"r": {"command": "true", "labels": {"n": "1"}}}, factories=[factory])
+    )
+    until(lambda: len(jobs_of(own_service, workflow_id)) == 1200)
+
+    answer = own_service.get("/jobs", detail="true")
+
+    assert [each["id"] for each in answer.json()] == [blocker, *range(workflow_id + 1, workflow_id + 1201)]
+    assert answer.json()[-1]["labels"] == {"n": "1"}
+    assert int(answer.headers["Prominence-Revision"]) > 1200
+    own_service.request("DELETE", f"/workflows/{workflow_id}")
+    assert [each["id"] for each in own_service.get("/jobs").json()] == [blocker]

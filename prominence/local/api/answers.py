@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from prominence.description.rules import MAX_REQUEST
 from prominence.local.errors import Refusal
+from prominence.local.ledger import PAGE
 from prominence.local.listing import LARGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from starlette.requests import Request
 
     from prominence.description.rules import Violation
+    from prominence.local.ledger import Matches
 
 BASE: Final = "/prominence/v1"
 TEXT_TYPE: Final = "text/html; charset=utf-8"
@@ -31,6 +33,23 @@ def answer(value: object, revision: int | None = None, *, status: int = 200) -> 
         headers["Prominence-Revision"] = str(revision)
     body = json.dumps(value, separators=(",", ":")) + "\n"
     return Response(body, status, headers, media_type="application/json")
+
+
+async def listing(matches: Matches, pages: AsyncIterator[list[dict[str, Any]]]) -> Response:
+    """A list of any length: a long one is sent while it is read."""
+    if len(matches.ids) <= PAGE:
+        return answer([entry async for page in pages for entry in page], matches.revision)
+    headers = {"Prominence-Features": FEATURES, "Prominence-Revision": str(matches.revision)}
+    return StreamingResponse(_array(pages), headers=headers, media_type="application/json")
+
+
+async def _array(pages: AsyncIterator[list[dict[str, Any]]]) -> AsyncIterator[str]:
+    before = "["
+    async for page in pages:
+        if page:
+            yield before + json.dumps(page, separators=(",", ":"))[1:-1]
+            before = ","
+    yield "[]\n" if before == "[" else "]\n"
 
 
 def refused(status: int, reason: str) -> Response:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from prominence.description.rules import check_job
-from prominence.local.api.answers import answer, id_in_path, json_body, refuse_invalid
+from prominence.local.api.answers import answer, id_in_path, json_body, listing, refuse_invalid
 from prominence.local.api.output import output_of
 from prominence.local.errors import Refusal
 from prominence.local.listing import Query, detailed_entry, entry
@@ -51,14 +51,12 @@ class JobRoutes:
 
     async def find(self, request: Request) -> Response:
         query = Query.parse(request.query_params)
-        rows, revision = await self._jobs.find(query)
         if query.since is not None:
-            shown = self._feed(rows)
-        elif query.detail:
-            shown = self._detailed(rows)
-        else:
-            shown = [entry(row) for row in rows]
-        return answer(shown, revision)
+            rows, revision = await self._jobs.find(query)
+            return answer(self._feed(rows), revision)
+        matches = await self._jobs.search(query)
+        shown = self._detailed if query.detail else _entries
+        return await listing(matches, (shown(page) async for page in self._jobs.pages(matches)))
 
     async def describe(self, request: Request) -> Response:
         rows, revision = await self._jobs.find(Query(ids=(id_in_path(request),)))
@@ -104,3 +102,7 @@ class JobRoutes:
         labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
         shown = [detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of) for row in rows]
         return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
+
+
+def _entries(rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+    return [entry(row) for row in rows]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from prominence.description.rules import check_workflow
-from prominence.local.api.answers import answer, id_in_path, json_body, refuse_invalid
+from prominence.local.api.answers import answer, id_in_path, json_body, listing, refuse_invalid
 from prominence.local.api.output import output_of
 from prominence.local.errors import Refusal
 from prominence.local.listing import Query
@@ -50,9 +50,12 @@ class WorkflowRoutes:
 
     async def find(self, request: Request) -> Response:
         query = _query(request)
-        rows, revision = await self._workflows.find(query)
-        shown = self._detailed(rows) if query.detail else [workflow_entry(row) for row in rows]
-        return answer(shown, revision)
+        if query.since is not None:
+            rows, revision = await self._workflows.find(query)
+            return answer(_entries(rows), revision)
+        matches = await self._workflows.search(query)
+        shown = self._detailed if query.detail else _entries
+        return await listing(matches, (shown(page) async for page in self._workflows.pages(matches)))
 
     async def describe(self, request: Request) -> Response:
         rows, revision = await self._workflows.find(Query(ids=(id_in_path(request),)))
@@ -96,6 +99,10 @@ class WorkflowRoutes:
         return [
             detailed_workflow_entry(row, descriptions[row["id"]], labels.get(row["id"], {})) for row in rows
         ]
+
+
+def _entries(rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+    return [workflow_entry(row) for row in rows]
 
 
 def _query(request: Request) -> Query:
