@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prominence.local.tokens import Signer
 
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
-_OPEN_PATHS: Final = (f"{BASE}/health",)
+_OPEN_PATHS: Final = (f"{BASE}/health", f"{BASE}/openapi.json")
 
 
 def _needs_token(path: str) -> bool:

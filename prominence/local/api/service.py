@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from datetime import UTC, date, datetime, time, timedelta
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -40,6 +41,7 @@ class ServiceRoutes:
             Route("/token", self.token, methods=["POST"]),
             Route("/ts", disabled, methods=["POST"]),
             Route("/ts/{name:str}", disabled),
+            Route("/openapi.json", self.document),
         ]
 
     async def health(self, _: Request) -> Response:
@@ -67,6 +69,10 @@ class ServiceRoutes:
         users = {claims["username"]: figures} if not by_group or query.get("show_all_users") == "true" else {}
         groups = {claims["groups"]: figures} if by_group else {}
         return answer({"usage": {"users": users if used.jobs else {}, "groups": groups}})
+
+    async def document(self, _: Request) -> Response:
+        text = resources.files(__package__).joinpath("openapi.json").read_bytes()
+        return Response(text, media_type="application/json")
 
     async def token(self, _: Request) -> Response:
         return answer({}, status=400)  # worker tokens are for workers of a site, of which there are none
