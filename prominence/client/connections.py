@@ -22,6 +22,7 @@ class _ThisRequest(threading.local):
 
     wants_new = False
     is_on_kept = False
+    is_connecting = False
 
 
 _this_request = _ThisRequest()
@@ -31,11 +32,20 @@ def next_request(*, new_connection: bool) -> None:
     """Say how this thread's next request is to be connected."""
     _this_request.wants_new = new_connection
     _this_request.is_on_kept = False
+    _this_request.is_connecting = False
 
 
 def was_on_kept_connection() -> bool:
     """True when this thread's last request went over a connection that had carried another before."""
     return _this_request.is_on_kept
+
+
+def was_connecting() -> bool:
+    """True when this thread's last request failed while its TLS connection was still being made.
+
+    Errors of TLS look alike then and later, when the request may have arrived.
+    """
+    return _this_request.is_connecting
 
 
 class _KnownConnections:
@@ -54,7 +64,14 @@ class _Pool(_KnownConnections, HTTPConnectionPool):
 
 
 class _TlsPool(_KnownConnections, HTTPSConnectionPool):
-    pass
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        _this_request.is_connecting = True
+        return connection
+
+    def _validate_conn(self, conn: Any) -> None:
+        super()._validate_conn(conn)
+        _this_request.is_connecting = False
 
 
 class Adapter(HTTPAdapter):

@@ -25,7 +25,10 @@ class Happened(Enum):
     """What became of a request that brought no usable answer, in the words of docs/reliability.md."""
 
     NOT_SENT = "no connection"
-    NOBODY_THERE = "no connection at first contact: no such host, or a port of this machine without a service"
+    NOBODY_THERE = (
+        "no connection at first contact: no such host, a certificate that is not accepted, "
+        "or a port of this machine without a service"
+    )
     STALE = "a kept connection turns out to be closed"
     LOST = "sent, then a reset, a time-out or an incomplete answer"
     SERVER_ERROR = "408, 425 or 5xx"

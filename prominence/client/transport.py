@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import sys
 from dataclasses import dataclass
 from random import Random
@@ -184,8 +185,10 @@ class Transport:
         return self._exchange(request, url, deadline, self.service.token, new_connection=new_connection)
 
     def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:
-        """True where waiting would not help: a name that does not exist, or a port without a service."""
+        """True where waiting would not help: no such name, a bad certificate, a port without a service."""
         cause = _innermost(failed)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return True
         if isinstance(cause, socket.gaierror):
             return cause.errno == socket.EAI_NONAME
         has_waited = self.clock.monotonic() - started >= _FIRST_CONTACT_S
@@ -345,18 +348,14 @@ def _was_closed_meanwhile(error: Exception) -> bool:
 
 
 def _never_sent(error: Exception) -> bool:
-    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.SSLError)):
+    if isinstance(error, requests.ConnectTimeout) or connections.was_connecting():
         return True
     reason = error.args[0] if error.args else None
     cause = getattr(reason, "reason", reason)
     cause = getattr(cause, "original_error", cause)  # of a proxy that cannot be reached
     return isinstance(
         cause,
-        (
-            urllib3.exceptions.NewConnectionError,
-            urllib3.exceptions.NameResolutionError,
-            urllib3.exceptions.SSLError,
-        ),
+        (urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError),
     )
 
 

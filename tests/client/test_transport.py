@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests.adapters
+import urllib3
 from support.clock import EPOCH, VirtualClock
 from support.fake_service import (
     RESET,
@@ -250,6 +252,61 @@ def test_a_host_that_does_not_exist_is_not_asked_for_again(
         CALLS[kind].make(client)
     assert caught.value.attempts == 1
     assert clock.elapsed == 0
+
+
+@pytest.fixture
+def over_tls(fake: FakeService, token: str, clock: VirtualClock) -> Iterator[ProminenceClient]:
+    """A client that expects TLS where there is none."""
+    url = fake.url.replace("http:", "https:")
+    with ProminenceClient(url, token, clock=clock, random=Random(1)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_a_tls_connection_that_cannot_be_made_leaves_no_doubt(
+    kind: Kind, over_tls: ProminenceClient, fake: FakeService
+) -> None:
+    with pytest.raises(ServiceUnavailable, match="cannot be reached") as caught:
+        CALLS[kind].make(over_tls)
+    assert caught.value.attempts > 4
+    assert fake.received == []
+
+
+def test_a_certificate_that_is_not_accepted_is_told_at_once(
+    over_tls: ProminenceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+
+    monkeypatch.setattr(urllib3.connection.HTTPSConnection, "connect", refuse)
+    with pytest.raises(ServiceUnavailable, match="certificate verify failed") as caught:
+        over_tls.list_jobs()
+    assert caught.value.attempts == 1
+
+
+def test_a_tls_connection_that_breaks_after_a_submission_was_sent_leaves_a_doubt(
+    over_tls: ProminenceClient, fake: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [ssl.SSLError(1, "[SSL] record layer failure"), None]
+    plain = urllib3.connection.HTTPConnection
+
+    def get(connection: Any) -> Any:
+        if (error := answers.pop(0)) is not None:
+            plain.getresponse(connection)
+            connection.close()
+            raise error
+        return plain.getresponse(connection)
+
+    def connect(connection: Any) -> None:
+        plain.connect(connection)
+        connection.is_verified = True
+
+    monkeypatch.setattr(urllib3.connection.HTTPSConnection, "connect", connect)
+    monkeypatch.setattr(urllib3.connection.HTTPSConnection, "getresponse", get)
+    fake.script("POST", "/jobs", says({"id": 7}, 201))
+    fake.script("GET", "/jobs", labelled(7))
+    assert CALLS[Kind.SUBMIT].make(over_tls).id == 7
+    assert fake.sent == [("POST", "/jobs"), ("GET", "/jobs")]
 
 
 def test_a_name_that_cannot_be_looked_up_for_now_is_tried_again(
