@@ -203,11 +203,12 @@ def _usable(workflow: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 def template_jobs(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
     """Factories may only name jobs that the workflow has."""
     jobs = workflow.get("jobs")
-    names = [entry.get("name") for entry in _entries(jobs)] if isinstance(jobs, list) else []
+    entries = _entries(jobs) if isinstance(jobs, list) else []
+    names = {entry["name"] for entry in entries if isinstance(entry.get("name"), str)}
     for index, factory in _usable(workflow):
         where = join(path, f"factories[{index}].jobs")
         for job in factory["jobs"]:
-            if job not in names:
+            if not isinstance(job, str) or job not in names:
                 rule = "names of the workflow's jobs"
                 message = f"factory {factory.get('name')} references a job {job} which is not defined"
                 yield Violation(where, job, rule, message, "invalid")

@@ -126,15 +126,26 @@ def _cycle(edges: set[tuple[str, str]]) -> list[str]:
     return []
 
 
-def _as_matched(edges: set[tuple[str, str]], names: list[str]) -> set[tuple[str, str]]:
+def _containing(workflow: dict[str, Any]) -> dict[str, list[str]]:
+    """For each name in the dependencies, the names of jobs that contain it."""
+    names = job_names(workflow)
+    known, text = set(names), "\n".join(names)
+    return {
+        short: [short]
+        if short in known and text.count(short) == 1  # of thousands of names, most are part of no other
+        else [name for name in names if short in name]
+        for short in dict.fromkeys(name for edge in _edges(workflow) for name in edge)
+    }
+
+
+def _as_matched(workflow: dict[str, Any]) -> set[tuple[str, str]]:
     """The dependencies that servers make of them: a name stands for all names that contain it."""
+    containing = _containing(workflow)
     return {
         (parent, child)
-        for short_parent, short_child in edges
-        for parent in names
-        if short_parent in parent
-        for child in names
-        if short_child in child
+        for short_parent, short_child in set(_edges(workflow))
+        for parent in containing[short_parent]
+        for child in containing[short_child]
     }
 
 
@@ -146,7 +157,7 @@ def _cycles(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
         rule, message = "without a cycle", "dependencies form a cycle: " + " -> ".join(cycle)
         yield Violation(where, cycle, rule, message, "server-bug", hangs=True)
         return
-    cycle = _cycle(_as_matched(set(_edges(workflow)), job_names(workflow)))
+    cycle = _cycle(_as_matched(workflow))
     if cycle:
         rule = "without a cycle, also when a name stands for all names that contain it"
         message = "dependencies form a cycle, as a server matches them: " + " -> ".join(cycle)
@@ -155,10 +166,8 @@ def _cycles(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
 
 def _substrings(path: str, workflow: dict[str, Any]) -> Iterator[Violation]:
     """Servers take a name in the dependencies for all names that contain it."""
-    names = job_names(workflow)
-    used = dict.fromkeys(name for edge in _edges(workflow) for name in edge)
-    for short in used:
-        longer = [name for name in names if short in name and short != name]
+    for short, containing in _containing(workflow).items():
+        longer = [name for name in containing if name != short]
         if short and longer:
             rule = "names that are not part of another job's name"
             message = f'job name "{short}" also matches "{longer[0]}" in dependencies'
