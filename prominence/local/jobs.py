@@ -256,6 +256,8 @@ class Jobs:
             log.info("job %d: attempt %d ended (%s), trying again", job, tried, outcome.reason or "exit code")
             self._update(job, status="idle", execution=json.dumps(execution), attempt=tried + 1, **times)
             return True
+        if description.get("notifications"):
+            log.info("job %d: nobody is notified of its end: there is no mail system", job)
         outputs = {
             "files": [(each.name, each.path, each.size) for each in outcome.output_files],
             "dirs": [(each.name, each.path, each.size) for each in outcome.output_dirs],

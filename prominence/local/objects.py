@@ -142,9 +142,12 @@ class Objects:
 
 
 def _object_names(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a job's description calls by an uploaded object's name, each with its kind."""
+    """What a job's description calls by an uploaded object's name, each with its kind.
+
+    Not a name with ``$``, in which a factory has values to fill in.
+    """
     for artifact in description.get("artifacts") or ():
-        if not artifact["url"].startswith("http"):
+        if not artifact["url"].startswith("http") and "$" not in artifact["url"]:
             yield "Artifact", artifact["url"]
     for task in description["tasks"]:
         image = task["image"]

@@ -265,6 +265,32 @@ def test_a_job_can_ask_for_a_place_for_an_output(service: LocalService) -> None:
     assert "o.bin" not in sizes(service)
 
 
+def test_what_a_job_uploads_is_its_output_where_nothing_was_staged_out(service: LocalService) -> None:
+    job_id = service.post_job("true", outputFiles=["dir/late.bin"], outputDirs=["late"])
+    before = service.ended(job_id)
+    headers = {"Authorization": f"Bearer {job_token(service, job_id)}"}
+    for name in ("dir/late.bin", "late.tgz"):
+        url = service.request("POST", "/data/output", json={"name": name}, headers=headers).json()["url"]
+        requests.put(url, data=b"123", timeout=10)
+
+    (file,), (directory,) = (service.describe(job_id)[field] for field in ("outputFiles", "outputDirs"))
+
+    assert before["outputFiles"] == [{"name": "dir/late.bin", "url": ""}]
+    assert (file["size"], directory["size"]) == (3, 3)
+    assert requests.get(file["url"], timeout=10).content == b"123"
+    assert requests.put(file["url"], data=b"4", timeout=10).status_code == 403
+
+
+def test_a_workflow_whose_jobs_need_what_nobody_uploaded_is_refused(service: LocalService) -> None:
+    node = {**job("true", artifacts=[{"url": "nowhere.tgz"}]), "name": "a"}
+    response = service.request("POST", "/workflows", json={"name": "w", "jobs": [node]})
+
+    assert (response.status_code, response.json()) == (
+        400,
+        {"error": "Artifact nowhere.tgz does not exist"},
+    )
+
+
 def test_a_users_token_is_none_for_outputs(service: LocalService) -> None:
     response = service.request("POST", "/data/output", json={"name": "x"})
 

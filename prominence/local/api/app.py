@@ -56,7 +56,7 @@ def application(
     groups: list[RouteGroup] = [
         RunningJobRoutes(RunningJobs(store, engine, state.snapshots), presigned),
         JobRoutes(jobs, objects, presigned),
-        WorkflowRoutes(workflows, jobs),
+        WorkflowRoutes(workflows, jobs, objects),
         DataRoutes(objects, presigned),
         KeyRoutes(Pairs(store)),
         ServiceRoutes(engine, store, state.path),

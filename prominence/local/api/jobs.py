@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from prominence.description.rules import check_job
 from prominence.local.api.answers import answer, id_in_path, json_body, listing, refuse_invalid
+from prominence.local.api.data import output_key
 from prominence.local.api.output import output_of
 from prominence.local.errors import Refusal
 from prominence.local.listing import Query, detailed_entry, entry
@@ -93,15 +94,25 @@ class JobRoutes:
         return [
             entry(row)
             if row["status"] in {"idle", "running"}
-            else detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of)
+            else self._described(row, labels.get(row["id"], {}))
             for row in rows
         ]
 
     def _detailed(self, rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
         ids = [row["id"] for row in rows]
         labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
-        shown = [detailed_entry(row, labels.get(row["id"], {}), self._presigned.url_of) for row in rows]
+        shown = [self._described(row, labels.get(row["id"], {})) for row in rows]
         return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
+
+    def _described(self, row: sqlite3.Row, labels: dict[str, str]) -> dict[str, Any]:
+        """A job in detail; an output that was not staged out may have been uploaded by the job itself."""
+        shown = detailed_entry(row, labels, self._presigned.url_of)
+        for field, suffix in (("outputFiles", ""), ("outputDirs", ".tgz")):
+            for output in shown.get(field, ()):
+                key = output_key(row["id"], output["name"] + suffix)
+                if not output["url"] and (uploaded := self._objects.find(key)) is not None:
+                    output |= {"url": self._presigned.object_url(key), "size": uploaded.size}
+        return shown
 
 
 def _entries(rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:

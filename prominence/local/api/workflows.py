@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from prominence.local.jobs import Jobs
+    from prominence.local.objects import Objects
     from prominence.local.workflows import Workflows
 
 
 class WorkflowRoutes:
-    def __init__(self, workflows: Workflows, jobs: Jobs) -> None:
+    def __init__(self, workflows: Workflows, jobs: Jobs, objects: Objects) -> None:
         self._workflows = workflows
+        self._objects = objects
         self._jobs = jobs
 
     def routes(self) -> list[Route]:
@@ -48,6 +50,8 @@ class WorkflowRoutes:
         description = await json_body(request)
         check = partial(check_workflow, reserved_label_allowed=True)
         refuse_invalid(await asyncio.to_thread(check, description))  # there may be thousands of jobs in it
+        for job in description["jobs"]:
+            self._objects.refuse_missing(job)
         created = await self._workflows.create(description)
         return answer({"id": created.id}, created.revision, status=201)
 
