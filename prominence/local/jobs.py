@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prominence.description.rules import SUBMISSION_LABEL
+from prominence.local import queue_limits
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import Refusal
 from prominence.local.ledger import Created
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from prominence.local.engine import OutputPart
     from prominence.local.ledger import Found, Ledger, Matches
     from prominence.local.listing import OutputKind, Query
+    from prominence.local.queue_limits import QueueLimits
     from prominence.local.store import Store
     from prominence.local.workflow_tables import WorkflowTables
 
@@ -51,6 +53,7 @@ class Jobs:
         engine: Engine,
         attempts: Attempts,
         *,
+        limits: QueueLimits,
         idempotent: bool = True,
     ) -> None:
         self._store = store
@@ -58,6 +61,7 @@ class Jobs:
         self._workflows = workflows
         self._engine = engine
         self._attempts = attempts
+        self._limits = limits
         self._idempotent = idempotent
         self.url = attempts.url
         self.inputs = self._attempts.inputs
@@ -74,6 +78,7 @@ class Jobs:
             reason = "Unable to execute task(s): the description is damaged"
             with self._store.atomic():
                 self._end(self._rows_by_id([job])[0], False, status="failed", reason=reason, ended=_now())
+        self._limits.watch_all()
         await self._engine.recover(self._attempts.unfinished(), self._attempts.being_ended())
 
     async def follow_engine(self) -> None:
@@ -99,6 +104,33 @@ class Jobs:
             else:
                 self._ledger.tell_waiting()
                 return again
+
+    async def end_overdue(self) -> None:
+        """End what waits for longer than its job allows, for as long as the service lives."""
+        while True:
+            attempts = await self._limits.overdue()
+            waiting = {row["id"]: row for row in self._rows_by_id(each.job for each in attempts)}
+            overdue = [
+                each
+                for each in attempts
+                if waiting[each.job]["status"] == "idle" and waiting[each.job]["attempt"] == each.number
+            ]
+            await self._end_waiting([waiting[each.job] for each in overdue])
+            await self.cancel(overdue)
+
+    async def _end_waiting(self, rows: Sequence[sqlite3.Row]) -> None:
+        while True:
+            try:
+                with self._store.atomic():
+                    for row in rows:
+                        self._end(row, False, status="failed", reason=queue_limits.REASON, ended=_now())
+                await self._store.committed()
+            except sqlite3.Error:
+                log.exception("cannot record that %d jobs waited too long; trying again", len(rows))
+                await asyncio.sleep(_RECORD_AGAIN_S)
+            else:
+                self._ledger.tell_waiting()
+                return
 
     async def create(self, description: dict[str, Any]) -> Created:
         """Accept a validated job; where ``idempotent``, the same submission label again gives the same id."""
@@ -277,6 +309,7 @@ class Jobs:
     async def submit(self, jobs: Iterable[int]) -> None:
         """Give jobs to the engine, but for those that were deleted meanwhile."""
         jobs = list(jobs)
+        self._limits.watch(jobs)
         await self._engine.submit(self._attempts.idle(jobs))
         for row in self._rows_by_id(jobs):
             if row["status"] == "deleted" and row["ended"] is None:

@@ -25,6 +25,7 @@ from prominence.local.engines import make_engine
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.objects import Objects
+from prominence.local.queue_limits import QueueLimits
 from prominence.local.retention import Pruner
 from prominence.local.rough import Turbulence, closing_protocol, roughened
 from prominence.local.store import Store
@@ -95,7 +96,8 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     ledger = Ledger(store)
     tables = WorkflowTables(store, ledger, idempotent=not options.rough)
     attempts = Attempts(store, objects, signer, url)
-    jobs = Jobs(store, ledger, tables, engine, attempts, idempotent=not options.rough)
+    limits = QueueLimits(store, options.minute)
+    jobs = Jobs(store, ledger, tables, engine, attempts, limits=limits, idempotent=not options.rough)
     workflows = Workflows(store, ledger, tables, jobs, engine)
     await jobs.recover()
     turbulence = Turbulence() if options.rough else None
@@ -132,6 +134,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
     background = [
         asyncio.create_task(pruner.prune_from_time_to_time()),
         asyncio.create_task(jobs.follow_engine()),
+        asyncio.create_task(jobs.end_overdue()),
         asyncio.create_task(workflows.make_jobs()),
         asyncio.create_task(_keep_token_good(state, signer, endpoint)),
         asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),
