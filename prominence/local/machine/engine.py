@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 from prominence.local.engine import (
     Assignment,
     Attempt,
@@ -30,7 +32,7 @@ from prominence.local.engine import (
     Stream,
 )
 from prominence.local.machine import processes, visiting
-from prominence.local.machine.files import AttemptFiles, read_json, write_json
+from prominence.local.machine.files import AttemptFiles, Claim, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
@@ -62,6 +64,7 @@ class _Running:
     asked: float
     pid: int | None = None
     watch: ProcessWatch | None = None
+    cleaning: asyncio.Task[None] | None = None
 
 
 class Machine:
@@ -104,7 +107,8 @@ class Machine:
     async def close(self) -> None:
         if self._again is not None:
             self._again.cancel()
-        background = [task for task in (self._looking, self._replacing) if task is not None]
+        cleaning = [running.cleaning for running in self._running.values()]
+        background = [task for task in (self._looking, self._replacing, *cleaning) if task is not None]
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
@@ -326,37 +330,43 @@ class Machine:
     def _ended(self, attempt: AttemptId) -> None:
         """A process that was watched is gone: the outcome is on disk, or the attempt was lost."""
         running = self._running.get(attempt)
-        if running is None:
+        if running is None or running.cleaning is not None:
             return
-        outcome = _read_outcome(self.files(attempt)) or self._lost(attempt)
-        if outcome is not None:
-            self._finish(attempt, outcome)
-
-    def _lost(self, attempt: AttemptId) -> Outcome | None:
-        """The outcome of an attempt whose supervisor is gone; None when another one has it after all.
-
-        What a lost supervisor left behind is ended, so that a new attempt does not run beside it.
-        """
         files = self.files(attempt)
         claim = files.claimed_by()
-        if claim is None and files.claim_for_nobody():
+        outcome = _read_outcome(files)
+        if outcome is None and claim is None and files.claim_for_nobody():
             claim = files.claimed_by()  # from now on no supervisor that comes late can start it
-        if files.is_supervised():
-            if (claim := files.claimed_by()) is not None:
+        if outcome is None and files.is_supervised():
+            if (claim := files.claimed_by()) is not None:  # another one has it after all
                 self._watch(attempt, claim.pid)
-            return None
-        if (outcome := _read_outcome(files)) is not None:
-            return outcome
-        ended = processes.end_leftovers(
-            ATTEMPT_VARIABLE, str(files.root), files.noted_tasks(), claim.time if claim else time.time()
-        )
-        log.warning("attempt %s was lost; ended %d of its processes", attempt, ended)
+            return
+        outcome = outcome or _read_outcome(files)
+        if outcome is not None:
+            self._finish(attempt, outcome)
+        else:
+            running.cleaning = asyncio.create_task(self._clean_up(attempt, claim))
+
+    async def _clean_up(self, attempt: AttemptId, claim: Claim | None) -> None:
+        """End what a lost supervisor has left behind, so that a new attempt does not run beside it."""
+        files = self.files(attempt)
+        try:
+            outcome = await asyncio.to_thread(self._end_leftovers, files, claim)
+        except (OSError, psutil.Error):
+            log.exception("attempt %s was lost, and what it left cannot be ended; trying again", attempt)
+            self._running[attempt].cleaning = None
+            return
+        log.warning("attempt %s was lost", attempt)
+        with contextlib.suppress(OSError):
+            write_json(files.outcome, asdict(outcome))
+        self._finish(attempt, outcome)
+
+    def _end_leftovers(self, files: AttemptFiles, claim: Claim | None) -> Outcome:
+        began = claim.time if claim else time.time()
+        processes.end_leftovers(ATTEMPT_VARIABLE, str(files.root), files.noted_tasks(), began)
         self._runtime.remove(files.noted_containers())
         files.remove_scratch()
-        lost = Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
-        with contextlib.suppress(OSError):
-            write_json(files.outcome, asdict(lost))
-        return lost
+        return Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
 
     def _finish(self, attempt: AttemptId, outcome: Outcome) -> None:
         running = self._running.pop(attempt)

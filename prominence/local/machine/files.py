@@ -80,11 +80,11 @@ class AttemptFiles:
 
     def remove_scratch(self) -> None:
         """Remove what only the tasks needed, of all nodes."""
-        for name in ("scratch", "tmp"):
-            for directory in self.root.glob(f"{name}*"):
-                shutil.rmtree(directory, ignore_errors=True)
-        for file in self.root.glob("*.env"):
-            file.unlink(missing_ok=True)
+        for found in self.root.iterdir():
+            if found.name.startswith(("scratch", "tmp")):
+                shutil.rmtree(found, ignore_errors=True)
+            elif found.suffix == ".env":
+                found.unlink(missing_ok=True)
 
     def create(self, description: dict[str, Any]) -> None:
         """Make the directory and say in it what is to be run; doing it again changes nothing."""

@@ -222,7 +222,7 @@ class Tasks:
             node=place.node,
             mounts=self._mounts(),
             image=image,
-            name=self.files.container_name(self._starts),
+            name=self.files.container_name(self._starts) if self.runtime.has_images else "",
             memory_bytes=self.limits.memory_bytes // len(self.nodes),
             private=self.files.root,
         )

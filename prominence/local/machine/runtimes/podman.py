@@ -46,6 +46,8 @@ class PodmanRuntime:
     memory_measurement = "sampled"
     _RUN: ClassVar[tuple[str, ...]] = ("run", "--network=host", "--pid=host", "--security-opt=label=disable")
 
+    _REMOVE: ClassVar[tuple[str, ...]] = ("--force", "--time=0")  # it has been given time before
+
     def __init__(self, options: str, cache: Path) -> None:
         """``options`` come right after the program's name; ``cache`` holds what is made of image files."""
         self._program = [shutil.which(self.name) or self.name, *shlex.split(options)]
@@ -98,7 +100,7 @@ class PodmanRuntime:
 
     def remove(self, names: Sequence[str], /) -> None:
         if names:
-            self._ask("rm", "--force", *names)
+            self._ask("rm", *self._REMOVE, *names)
 
     def _user(self) -> str:
         """root inside is this user outside, or root where this user is root."""
@@ -189,6 +191,7 @@ class PodmanRuntime:
 class DockerRuntime(PodmanRuntime):
     name = "docker"
     memory_measurement = "limited"
+    _REMOVE = ("--force",)
 
     def _user(self) -> str:
         return f"{os.getuid()}:{os.getgid()}"
