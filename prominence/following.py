@@ -79,9 +79,7 @@ class _Run:
     def is_over(self, snapshot: JobSnapshot, *, is_output_gone: bool) -> bool:
         """True when the job was started again; then the next run is meant."""
         was_restarted = self._known is not None and snapshot.was_restarted_since(self._known)
-        if is_output_gone and not was_restarted:
-            self._known = None  # the change of its start may be told later
-        elif snapshot.has_begun:
+        if snapshot.has_begun:
             self._known = snapshot
         return was_restarted or is_output_gone
 

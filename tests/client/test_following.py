@@ -105,6 +105,18 @@ RESTARTS = {
         State(b"first\n", retries=1),
         State(b"first\nsecond\n", "completed", retries=1),
     ],
+    "another try that is told while it waits": [
+        State(b"first\n", retries=0),
+        State(b"first\n", "idle", retries=1),
+        State(b"sec", start=160, retries=1),
+        State(b"second\n", "completed", 160, retries=1),
+    ],
+    "another try that is told while it waits, in the same second": [
+        State(b"first\n", retries=0),
+        State(b"first\n", "idle", retries=1),
+        State(b"first\n", retries=1),
+        State(b"first\nsecond\n", "completed", retries=1),
+    ],
     "shorter, the same start": [State(b"first\n"), State(b"sec"), State(b"second\n", "completed")],
     "waiting in between with the old output": [
         State(b"first\n"),
@@ -135,6 +147,14 @@ def test_output_that_has_outgrown_the_old_one_is_not_mixed_with_it(
     old, new = State(b"a" * 100), State(b"b" * 300, start=160)
     Writer(fake, old, old, old, new, new, new, State(new.output, "completed", 160))
     assert followed(session) == "a" * 100 + ANEW + "b" * 300
+
+
+def test_a_restart_that_is_told_after_its_output_was_seen_is_said_once(
+    fake: FakeService, session: Session
+) -> None:
+    old, lagging, new = State(b"first\n"), State(b"sec"), State(b"sec", start=160)
+    Writer(fake, old, old, old, lagging, lagging, new, new, State(b"second\n", "completed", 160))
+    assert followed(session) == f"first\n{ANEW}second\n"
 
 
 def test_a_number_of_retries_that_is_told_at_the_end_alone_is_no_restart(

@@ -116,6 +116,8 @@ class ScriptedService:
 
     def list_changed_jobs(self, since: int, wait: float) -> Listing:
         self._note("feed", since)
+        if not wait and not self._feed:
+            return Listing([], since)
         with self._change:
             assert self._change.wait_for(lambda: self._feed or self._is_over, LIMIT_S * 3)
             if self._feed:

@@ -813,6 +813,35 @@ def test_a_job_missing_from_the_detail_is_not_lost_to_the_feed(
     assert listener.wait().statuses == ["completed"]
 
 
+def test_changes_between_the_first_two_requests_are_not_missed(
+    following: ScriptedService, watcher: Watcher
+) -> None:
+    """Of 150 jobs, one of the first hundred changes while the others are asked for."""
+    for job_id in range(1, 151):
+        following.script(entry("running", job_id), job_id=job_id)
+
+    def change_between() -> None:
+        following.revision = 5 + len(following.of("bulk"))
+
+    following.during_bulk = change_between
+    with watcher._condition:
+        listeners = [watch(watcher, job_id) for job_id in range(1, 151)]
+    following.wait_for_requests(("feed", 6))
+    following.tell(8, entry("completed", 1, **ENDED))
+    assert listeners[0].wait().statuses == ["running", "completed"]
+    assert following.of("feed")[0] == 6
+
+
+def test_on_a_feed_too_an_id_that_only_the_caller_has_named_is_given_up_soon(
+    following: ScriptedService, watcher: Watcher, clock: VirtualClock
+) -> None:
+    following.script(GONE)
+    listener = Listener()
+    watcher.watch(7, listener.on_change, listener.on_failure, is_known=False)
+    assert isinstance(listener.wait().error, NotFound)
+    assert clock.elapsed < 10
+
+
 def test_after_an_outage_followed_jobs_are_asked_for(following: ScriptedService, watcher: Watcher) -> None:
     following.fail(ServiceUnavailable("nobody there"))
     following.script(entry("completed", **ENDED))
