@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from prominence.local.errors import Refusal
+from prominence.local.store import BELOW, bounds
 
 if TYPE_CHECKING:
     import sqlite3
@@ -93,10 +94,7 @@ class Objects:
 
     def below(self, prefix: str) -> list[StoredObject]:
         """Objects whose key begins with ``prefix``, in order of their keys."""
-        rows = self._store.read(
-            "select * from objects where key >= ? and substr(key, 1, ?) = ? order by key",
-            (prefix, len(prefix), prefix),
-        )
+        rows = self._store.read(f"select * from objects where {BELOW} order by key", bounds(prefix))
         return [self._stored(row) for row in rows]
 
     def receive(self) -> Incoming:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from prominence.local.store import BELOW, bounds
+
 if TYPE_CHECKING:
     from prominence.local.store import Store
 
@@ -25,10 +27,7 @@ class Pairs:
 
     def below(self, prefix: str) -> list[Pair]:
         """Pairs whose key begins with ``prefix``, in order, but for those that are kept out of listings."""
-        rows = self._store.read(
-            "select key, value from pairs where key >= ? and substr(key, 1, ?) = ? order by key",
-            (prefix, len(prefix), prefix),
-        )
+        rows = self._store.read(f"select key, value from pairs where {BELOW} order by key", bounds(prefix))
         return [Pair(row["key"], bytes(row["value"])) for row in rows if _HIDDEN not in row["key"]]
 
     async def set(self, key: str, value: bytes) -> None:
@@ -47,8 +46,8 @@ class Pairs:
         await self._store.committed()
 
     async def delete_below(self, prefix: str) -> None:
-        self._write("delete from pairs where key >= ? and substr(key, 1, ?) = ?", prefix, len(prefix), prefix)
+        self._write(f"delete from pairs where {BELOW}", *bounds(prefix))
         await self._store.committed()
 
-    def _write(self, sql: str, *values: str | bytes | int) -> None:
+    def _write(self, sql: str, *values: str | bytes) -> None:
         self._store.write(sql, values, survive_power_loss=True)

@@ -10,13 +10,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.schema import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+BELOW: Final = "key >= ? and key < cast(? as text)"
+"""SQL for keys that begin with a prefix, found by an index; its values are :func:`bounds`."""
+
+
+def bounds(prefix: str) -> tuple[str, bytes]:
+    """The first key that begins with ``prefix``, and what is behind the last: no text has a byte ff."""
+    return prefix, prefix.encode() + b"\xff"
 
 
 class Store:

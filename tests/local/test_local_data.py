@@ -167,6 +167,21 @@ def test_an_upload_that_breaks_off_leaves_nothing(own_service: LocalService) -> 
     assert sizes(own_service) == {}
 
 
+def test_an_object_that_cannot_be_stored_is_refused_with_the_reason(own_service: LocalService) -> None:
+    url = place(own_service, "unstored.bin")["url"]
+    incoming = own_service.directory / "objects" / "incoming"
+    incoming.rmdir()
+
+    refused = requests.put(url, data=CONTENT, timeout=10)
+    incoming.mkdir()
+
+    assert (refused.status_code, refused.json()) == (
+        500,
+        {"error": "the object cannot be stored: No such file or directory"},
+    )
+    assert requests.put(url, data=CONTENT, timeout=10).status_code == 200
+
+
 def test_files_without_a_name_do_not_outlive_the_service(own_service: LocalService) -> None:
     upload(own_service, "named.bin")
     objects = own_service.directory / "objects"

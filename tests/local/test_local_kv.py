@@ -106,6 +106,19 @@ def test_a_key_has_a_length(store: LocalService) -> None:
     assert put(store, "t/" + "k" * 1023, "v").status_code == 400
 
 
+def test_a_key_has_no_nul(store: LocalService) -> None:
+    response = store.request("POST", "/kv/t/a%00b", data="v")
+
+    assert (response.status_code, response.json()) == (400, {"error": "a key has no NUL character"})
+
+
+def test_a_prefix_finds_every_character_after_it_and_no_other_key(store: LocalService) -> None:
+    for key in ("t/p", "t/p\U0010ffff", "t/pz", "t/q", "t/o"):
+        put(store, key, "v")
+
+    assert store.get("/kv/t/p", list="true").json() == ["/t/p", "/t/pz", "/t/p\U0010ffff"]
+
+
 def test_deleting_takes_one_key_or_all_below(store: LocalService) -> None:
     for key in ("t/d", "t/d/1", "t/d/2", "t/e"):
         put(store, key, "v")

@@ -51,7 +51,7 @@ class KeyRoutes:
         previous = request.query_params.get("prev")
         if previous is None:
             await self._pairs.set(key, value)
-        elif not await self._pairs.swap(key, value, previous.encode(errors="surrogateescape")):
+        elif not await self._pairs.swap(key, value, previous.encode()):
             raise Refusal(400, "Atomic replacement not successful")
         return answer({}, status=201)
 
@@ -67,8 +67,10 @@ class KeyRoutes:
 def _checked(key: str) -> str:
     if not key:
         raise Refusal(400, "Key not specified")
-    if len(key.encode(errors="surrogateescape")) > _LONGEST_KEY:
+    if len(key.encode()) > _LONGEST_KEY:
         raise Refusal(400, f"a key has at most {_LONGEST_KEY} bytes")
+    if "\0" in key:
+        raise Refusal(400, "a key has no NUL character")
     return key
 
 

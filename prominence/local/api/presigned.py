@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from prominence.local.errors import Refusal
 from prominence.local.tokens import OUTPUT_URL_S, UPLOAD_URL_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.requests import Request
@@ -102,31 +104,19 @@ class PresignedFiles:
 
     async def upload(self, request: Request) -> Response:
         self._check(request, "PUT")
-        with self._objects.receive() as incoming:
-            try:
-                async for piece in request.stream():
-                    await incoming.write(piece)
-                return await self._keep(request.path_params["key"], incoming, 200)
-            except ClientDisconnect:
-                return Response(status_code=400)
-            except OSError as error:
-                raise _unwritable(error) from error
+        with _failures(), self._objects.receive() as incoming:
+            async for piece in request.stream():
+                await incoming.write(piece)
+            return await self._keep(request.path_params["key"], incoming, 200)
 
     async def form(self, request: Request) -> Response:
         _, options = parse_options_header(request.headers.get("content-type", ""))
-        with self._objects.receive() as incoming:
-            try:
-                fields = await _read_form(request, options.get("boundary", ""), incoming)
-                self._check_form(fields)
-                if await incoming.finish() != fields[_CHECKSUM_FIELD].lower():
-                    raise Refusal(400, "the content does not have the checksum that was announced for it")
-                return await self._keep(fields["key"], incoming, 204)
-            except ClientDisconnect:
-                return Response(status_code=400)
-            except MultipartError as error:
-                raise Refusal(400, f"the form cannot be read: {error}") from error
-            except OSError as error:
-                raise _unwritable(error) from error
+        with _failures(), self._objects.receive() as incoming:
+            fields = await _read_form(request, options.get("boundary", ""), incoming)
+            self._check_form(fields)
+            if await incoming.finish() != fields[_CHECKSUM_FIELD].lower():
+                raise Refusal(400, "the content does not have the checksum that was announced for it")
+            return await self._keep(fields["key"], incoming, 204)
 
     async def _keep(self, key: str, incoming: Incoming, status: int) -> Response:
         kept = await self._objects.keep(key, incoming)
@@ -178,6 +168,15 @@ def _file(path: Path | None, digest: str | None = None) -> Response:
     return FileResponse(path, headers=headers, media_type="binary/octet-stream")
 
 
-def _unwritable(error: OSError) -> Refusal:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    return Refusal(507 if full else 500, f"the object cannot be stored: {error.strerror}")
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What can go wrong while a content arrives, as refusals."""
+    try:
+        yield
+    except ClientDisconnect as error:
+        raise Refusal(400, "the connection ended before the content did") from error
+    except MultipartError as error:
+        raise Refusal(400, f"the form cannot be read: {error}") from error
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise Refusal(507 if full else 500, f"the object cannot be stored: {error.strerror}") from error
