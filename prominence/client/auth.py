@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
-REFRESH_GRANT: Final = "refresh_token"
+_DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_REFRESH_GRANT: Final = "refresh_token"
 _SCOPES: Final = "openid profile email"
 _LONG_SCOPE: Final = "offline_access"  # with it, providers give a refresh token
 _INTERVAL_S: Final = 5.0  # where the provider does not say (RFC 8628, section 3.2)
@@ -75,15 +75,14 @@ def obtain_token(
     clock = clock or MACHINE_CLOCK
     provider = _provider(settings)
     client = settings.client or settings.credentials.client(provider.url) or _register(provider, settings)
-    form = {"client_id": client.client_id, "scope": _scopes(provider)}
-    granted = provider.ask("device_authorization", form, client)
+    granted = _granted(provider, client)
     valid_s = _seconds(granted.get("expires_in"), _VALID_S)
     show(_instructions(provider, granted, valid_s))
-    form = {"grant_type": DEVICE_GRANT, "device_code": provider.text(granted, "device_code")}
+    poll = {"grant_type": _DEVICE_GRANT, "device_code": provider.text(granted, "device_code")}
     return _token(
         provider,
         _when_approved(
-            lambda: provider.ask("token", form, client),
+            lambda: provider.ask("token", poll, client),
             interval_s=_seconds(granted.get("interval"), _INTERVAL_S),
             end=clock.monotonic() + valid_s,
             clock=clock,
@@ -100,7 +99,7 @@ def refresh(settings: LoginSettings, refresh_token: str) -> StoredToken:
     client = settings.client or settings.credentials.client(provider.url)
     if client is None:
         raise AuthenticationError(f"there is no client for {provider.url} any more: log in again")
-    form = {"grant_type": REFRESH_GRANT, "refresh_token": refresh_token}
+    form = {"grant_type": _REFRESH_GRANT, "refresh_token": refresh_token}
     found = _token(provider, provider.ask("token", form, client), refresh_token)
     try:
         settings.credentials.keep_token(found)
@@ -120,21 +119,34 @@ def _provider(settings: LoginSettings) -> Provider:
 
 
 def _register(provider: Provider, settings: LoginSettings) -> OidcClient:
-    grants = [DEVICE_GRANT]
-    if REFRESH_GRANT in provider.supported("grant_types"):
-        grants.append(REFRESH_GRANT)
+    grants = [_DEVICE_GRANT]
+    if _REFRESH_GRANT in provider.supported("grant_types"):
+        grants.append(_REFRESH_GRANT)
     wanted = {
         "client_name": f"prominence-{secrets.token_hex(8)}",
-        "redirect_uris": ["http://localhost/"],  # never used, but some providers want one
+        "redirect_uris": [f"{provider.url}/redirect_url"],  # never used, but some providers want one
         "token_endpoint_auth_method": "client_secret_basic",
         "scope": _scopes(provider),
         "grant_types": grants,
-        "response_types": [],
+        "response_types": ["code"],  # what the service's own client says, and its provider takes
     }
     found = provider.ask("registration", wanted)
     client = OidcClient(provider.text(found, "client_id"), provider.text(found, "client_secret"))
     settings.credentials.keep_client(client, provider.url)
     return client
+
+
+def _granted(provider: Provider, client: OidcClient) -> dict[str, Any]:
+    """A code for the user; without a refresh token to come where the client was registered for none."""
+    from prominence.client.provider import Refusal
+
+    form = {"client_id": client.client_id, "scope": _scopes(provider)}
+    try:
+        return provider.ask("device_authorization", form, client)
+    except Refusal as refusal:
+        if refusal.reason != "invalid_scope" or form["scope"] == _SCOPES:
+            raise
+    return provider.ask("device_authorization", {**form, "scope": _SCOPES}, client)
 
 
 def _scopes(provider: Provider) -> str:

@@ -124,9 +124,10 @@ def _checked(response: requests.Response, secrets: list[str]) -> dict[str, Any]:
     if found is None or not found.get("error"):
         raise WrongService(f"this is no answer of an OpenID Connect provider (status {status})", **about)
     parts = [str(found["error"]), str(found.get("error_description") or "")]
-    text = ": ".join(filter(None, parts))[:_SHOWN]
+    text = ": ".join(filter(None, parts))
     for secret in secrets:
         text = text.replace(secret, "REDACTED")
+    text = text[:_SHOWN]
     if parts[0] == "invalid_client":
         text += "; check PROMINENCE_OIDC_CLIENT_ID, or register again: prominence register"
     refusal = Refusal(f"the identity provider refuses: {text}", **about)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RENEW_BEFORE_S: Final = 60.0
+_RENEW_BEFORE_S: Final = 60.0
 _REFRESH_AGAIN_S: Final = 60.0
 
 
@@ -74,7 +74,7 @@ class LoginToken:
     def _take(self, token: str) -> None:
         self._token = token
         expiry = expiry_of(token)
-        self._renew_at = None if expiry is None else expiry - RENEW_BEFORE_S
+        self._renew_at = None if expiry is None else expiry - _RENEW_BEFORE_S
 
     def _look(self) -> None:
         """Take a newer token, from the file or the provider; keep the one at hand where there is none."""

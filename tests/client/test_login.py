@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 import pytest
+import requests
 from support.fake_service import RESET, FakeService, Received, Reply, page, redirects, refuses, says
 from support.identity_provider import IdentityProvider
 
@@ -163,6 +165,26 @@ def test_a_client_that_the_provider_does_not_know_is_an_error_that_says_how_to_g
     assert SECRET not in str(caught.value)
 
 
+def test_a_client_that_the_public_client_registered_can_log_in(
+    ada: IdentityProvider, credentials: Credentials, clock: VirtualClock
+) -> None:
+    wanted = {
+        "redirect_uris": ["https://host.example/prominence/v1/redirect_url"],
+        "client_name": "prominence-user-1",
+        "token_endpoint_auth_method": "client_secret_basic",
+        "scope": "openid profile email",
+        "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"],
+        "response_types": ["code"],
+    }
+    answer = requests.post(f"{ada.url}/register", json=wanted, timeout=30)
+    credentials.directory.mkdir()
+    (credentials.directory / "client").write_text(answer.text)
+    login(show=Screen(ada.approve).show, clock=clock)
+    token = credentials.token()
+    assert token is not None
+    assert ada.user_of(token.access_token)["sub"] == "ada"
+
+
 def test_a_refresh_token_brings_another_token_and_is_good_once(
     ada: IdentityProvider, credentials: Credentials, clock: VirtualClock
 ) -> None:
@@ -291,6 +313,19 @@ def test_the_endpoints_of_the_configuration_are_used(
     assert sent_to(provider, "/codes")[0].body.endswith(b"scope=openid+profile+email+offline_access")
 
 
+def test_a_client_that_may_not_ask_for_a_refresh_token_does_without(
+    provider: FakeService, credentials: Credentials, clock: VirtualClock
+) -> None:
+    configuration = {"scopes_supported": ["openid", "offline_access"]}
+    provider.script("GET", "/.well-known/openid-configuration", says(configuration))
+    provider.script("POST", "/devicecode", refuses("invalid_scope"), says(GRANTED))
+    provider.script("POST", "/token", TOKEN)
+    log_in(clock)
+    assert credentials.token() == StoredToken("the-token")
+    wanted = [dict(parse_qsl(each.body.decode()))["scope"] for each in sent_to(provider, "/devicecode")]
+    assert wanted == ["openid profile email offline_access", "openid profile email"]
+
+
 @pytest.mark.parametrize("answer", [page(404), page(200), says([]), redirects("/elsewhere")])
 def test_a_configuration_that_is_none_counts_for_none(
     answer: Reply, provider: FakeService, credentials: Credentials, clock: VirtualClock
@@ -313,11 +348,11 @@ def test_a_client_is_registered_as_the_service_wants_it(
     wanted = asked.json()
     assert wanted.pop("client_name").startswith("prominence-")
     assert wanted == {
-        "redirect_uris": ["http://localhost/"],
+        "redirect_uris": [f"{provider.address}/redirect_url"],
         "token_endpoint_auth_method": "client_secret_basic",
         "scope": "openid profile email",
         "grant_types": ["urn:ietf:params:oauth:grant-type:device_code"],
-        "response_types": [],
+        "response_types": ["code"],
     }
 
 
