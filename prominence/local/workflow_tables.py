@@ -189,6 +189,7 @@ class WorkflowTables:
     def _insert(
         self, description: Mapping[str, Any], labels: Mapping[str, str], tag: str | None, total: int
     ) -> Created:
+        self._latest = None  # a template may get the id of one whose insertion was undone
         created = Created(self._ledger.new_ids(), self._ledger.new_revisions())
         policies = description.get("policies") or {}
         self._store.write(

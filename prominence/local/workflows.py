@@ -56,7 +56,10 @@ class Workflows:
         for job in description["jobs"]:
             if (reason := self._engine.refuses(job)) is not None:
                 raise Refusal(400, f"job {job['name']}: {reason}")
-        return await self._accepted(lambda: self.tables.create(description))
+        created = await self._accepted(lambda: self.tables.create(description))
+        if description.get("notifications"):
+            log.info("workflow %d: there is no mail system here, so nobody is notified", created.id)
+        return created
 
     async def clone(self, workflow: int) -> Created:
         return await self._accepted(lambda: self.tables.clone(workflow))

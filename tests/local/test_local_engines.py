@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from support.service import LocalService
+from support.service import LocalService, job
 from support.until import until
 
 from prominence.exceptions import LocalServiceError
@@ -168,6 +168,25 @@ def test_jobs_deleted_as_the_service_dies_are_ended(killable: LocalService, tmp_
     for job_id in ids:
         assert until(lambda job_id=job_id: killable.describe(job_id)["events"].get("endTime"))  # type: ignore[misc]
     assert killable.ended(killable.post_job("true"))["status"] == "completed"
+
+
+def test_a_workflow(served: LocalService, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    commands = {"a": f"sh -c 'echo $i >> {log}'", "b": f"sh -c 'echo last >> {log}'"}
+    values = {"name": "i", "values": ["one", "two words"]}
+    factory = {"name": "f", "type": "zip", "jobs": ["a"], "parameters": [values]}
+    description = {
+        "name": "both",
+        "jobs": [{"name": name, **job(command)} for name, command in commands.items()],
+        "factories": [factory],
+        "dependencies": {"a": ["b"]},
+    }
+
+    workflow_id = served.request("POST", "/workflows", json=description).json()["id"]
+
+    until(lambda: served.get(f"/workflows/{workflow_id}").json()[0]["status"] == "completed")
+    lines = log.read_text().splitlines()
+    assert (sorted(lines[:2]), lines[2:]) == (["one", "two words"], ["last"])
 
 
 def test_jobs_that_an_engine_loses_are_evicted_or_tried_again(pool: LocalService, tmp_path: Path) -> None:
