@@ -227,6 +227,6 @@ def _body(description: dict[str, Any]) -> bytes:
 def _accepted(answer: Answer) -> Submitted:
     found = answer.json()
     if not isinstance(found, dict) or not isinstance(found.get("id"), int):
-        text = f"the service accepted a submission without naming its id: {found!r:.200}"
-        raise RequestFailed(Happened.LOST, ServiceUnavailable(text, status=answer.status))
+        error = ServiceUnavailable("the service accepted it without naming its id", status=answer.status)
+        raise RequestFailed(Happened.LOST, error)
     return Submitted(found["id"], answer.revision or None)  # 0: it was there before

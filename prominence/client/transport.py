@@ -269,7 +269,7 @@ class Transport:
                 **direct(url),
             )
         except _BROKEN as error:
-            raise _unanswered(error, url, is_stale=_was_closed_meanwhile(error)) from error
+            raise _unanswered(_before_an_answer(error), error, url) from error
 
     def _learn(self, answer: Answer) -> None:
         self._has_answered = True
@@ -284,7 +284,7 @@ class Transport:
             pieces.append(piece)
             if self.clock.monotonic() > deadline:
                 late = requests.ReadTimeout("the answer was not complete when the time was used up")
-                raise _unanswered(late, response.url)
+                raise _unanswered(Happened.LOST, late, response.url)
         return b"".join(pieces)
 
 
@@ -299,7 +299,7 @@ def pieces_of(
         while piece := response.raw.read1(size, decode_content=decode_content):
             yield piece
     except _BROKEN as error:
-        raise _unanswered(error, response.url) from error
+        raise _unanswered(Happened.LOST, error, response.url) from error
 
 
 def name_request(failed: RequestFailed, method: str, url: str) -> None:
@@ -323,10 +323,7 @@ def direct(url: str) -> dict[str, Any]:
     return {}
 
 
-def _unanswered(error: Exception, url: str, *, is_stale: bool = False) -> RequestFailed:
-    happened = Happened.STALE if is_stale else Happened.LOST
-    if _never_sent(error):
-        happened = Happened.NOT_SENT
+def _unanswered(happened: Happened, error: Exception, url: str) -> RequestFailed:
     where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
     failure: ServiceUnavailable
     if isinstance(error, requests.Timeout):
@@ -343,8 +340,13 @@ def _unanswered(error: Exception, url: str, *, is_stale: bool = False) -> Reques
     return RequestFailed(happened, failure)
 
 
-def _was_closed_meanwhile(error: Exception) -> bool:
-    return connections.was_on_kept_connection() and isinstance(_innermost(error), ConnectionError)
+def _before_an_answer(error: Exception) -> Happened:
+    """What happened to this thread's last request, of which no answer has come at all."""
+    if _never_sent(error):
+        return Happened.NOT_SENT
+    if connections.was_on_kept_connection() and isinstance(_innermost(error), ConnectionError):
+        return Happened.STALE
+    return Happened.LOST
 
 
 def _never_sent(error: Exception) -> bool:

@@ -50,8 +50,7 @@ class Twins:
         query = {"all": "true", "constraint": f"{SUBMISSION_LABEL}={self._tag}", "detail": "true"}
         found = self._transport.attempt(Request("GET", self._path, Kind.READ, query), deadline_s).json()
         if not isinstance(found, list):
-            error = ServiceUnavailable(f"a listing was answered with {found!r:.200}")
-            raise RequestFailed(Happened.LOST, error)
+            raise RequestFailed(Happened.LOST, ServiceUnavailable("the listing is not a list"))
         return [entry for entry in found if (entry.get("labels") or {}).get(SUBMISSION_LABEL) == self._tag]
 
     def kept(self, entries: Sequence[Entry], sends: int, *, may_end_others: bool) -> int:
