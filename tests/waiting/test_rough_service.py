@@ -1,4 +1,4 @@
-"""Waiting for jobs of a real service process that has nothing beyond the API."""
+"""Waiting at a real service process that has nothing beyond the API, and makes trouble."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.service import LocalService, job
 
-from prominence import Job, Session
+from prominence import Job, Session, Task, Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
         LocalService(tmp_path / "service", cpus=8, memory=64, rough=True) as service,
         Session(service.settings()) as session,
     ):
+        service.stir(seed=3, missing=0.3, backward=0.3, lagging=0.5, closed=0.3)
         yield session
 
 
@@ -35,3 +36,14 @@ def test_every_wait_tells_the_true_end(session: Session) -> None:
         assert set(threads.map(Job.wait, jobs)) == {"completed"}
     assert [each.exit_codes for each in jobs] == [(code,) for code in codes]
     assert [each.succeeded for each in jobs] == [code == 0 for code in codes]
+
+
+@pytest.mark.parametrize(("command", "status"), [("true", "completed"), ("false", "failed")])
+def test_a_workflow_is_waited_for_though_its_progress_lags(
+    command: str, status: str, session: Session
+) -> None:
+    jobs = [Job(name=name, tasks=[Task(image="none", command=command)]) for name in ("first", "second")]
+    workflow = Workflow(session=session, name="lagging", jobs=jobs)
+    workflow.create()
+    assert workflow.wait() == status
+    assert workflow.succeeded is (status == "completed")
