@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from support.service import is_alive, job
+from support.service import is_alive, job, shell
 from support.until import until
 
 if TYPE_CHECKING:
     from support.service import LocalService
-
-
-def shell(script: str) -> str:
-    """A command that runs a script in a shell; ``$`` reaches the shell as it is written."""
-    return f"sh -c '{script.replace('$', '$$')}'"
 
 
 def test_a_job_runs_and_tells_what_it_used(service: LocalService) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from support.service import LocalService, is_alive
+from support.service import LocalService, is_alive, shell
 from support.until import until
 
 from prominence.local.machine.files import AttemptFiles
@@ -103,10 +103,6 @@ def contained(podman: list[str], tmp_path_factory: pytest.TempPathFactory) -> It
         url = service.request("POST", "/data/upload", json={"filename": "box.tar"}).json()["url"]
         assert requests.put(url, data=_root_filesystem(), timeout=30).ok
         yield service
-
-
-def shell(script: str) -> str:
-    return f"sh -c '{script.replace('$', '$$')}'"
 
 
 def post(service: LocalService, command: str | None, **fields: Any) -> int:

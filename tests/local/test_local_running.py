@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from support.service import is_alive
+from support.service import is_alive, shell
 from support.until import until
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from support.service import LocalService
-
-
-def shell(script: str) -> str:
-    return f"sh -c '{script.replace('$', '$$')}'"
 
 
 SETUP = "mkdir res; echo part > res/a.txt; ln -s /etc/passwd res/link; ln -s / out; touch ready; sleep 100"

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from support.service import is_alive
+from support.service import is_alive, shell
 from support.until import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from support.service import LocalService
-
-
-def shell(script: str) -> str:
-    """A command that runs a script in a shell; ``$`` reaches the shell as it is written."""
-    return f"sh -c '{script.replace('$', '$$')}'"
 
 
 def post(service: LocalService, *tasks: dict[str, Any], **fields: Any) -> int:

@@ -152,6 +152,11 @@ def job(command: str, **fields: Any) -> dict[str, Any]:
     return {"resources": resources, "tasks": [task], **fields}
 
 
+def shell(script: str) -> str:
+    """A command that runs a script in a shell; ``$`` reaches the shell as it is written."""
+    return f"sh -c '{script.replace('$', '$$')}'"
+
+
 def is_alive(pid: int) -> bool:
     """True for a process that runs; an ended one that nobody has waited for does not count."""
     with suppress(psutil.NoSuchProcess):
