@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from support.until import until
-from support.web import WebServer
+from support.web import ENDLESS, WebServer
 
 from prominence.local.machine.archives import NoRoom, RefusedArchive, Room, unpack
 
@@ -103,6 +103,15 @@ def test_an_artifact_that_cannot_be_had_fails_the_job(
     assert "tasks" not in ended["execution"]
     assert complaint in service.output(job_id, "stderr")
     assert "secret" not in service.output(job_id, "stderr")
+
+
+def test_a_job_can_be_deleted_while_it_fetches(service: LocalService, web: WebServer) -> None:
+    job_id = service.post_job("true", artifacts=[{"url": web.url + ENDLESS}])
+    until(lambda: ENDLESS in web.asked)
+
+    service.request("DELETE", f"/jobs/{job_id}")
+
+    until(lambda: "endTime" in service.describe(job_id)["events"])
 
 
 def test_nobody_listens_where_an_artifact_should_be(service: LocalService) -> None:

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _TARS: Final = (".tar", ".tgz", ".tar.gz", ".tar.bz2")
@@ -34,14 +35,23 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class Room:
-    """What is left of a job's disk, in bytes."""
+def _go_on() -> None:
+    """Nothing keeps an unpacking from going on, unless somebody says so."""
 
-    def __init__(self, size: int) -> None:
+
+class Room:
+    """What is left of a job's disk, in bytes.
+
+    ``check`` is called whenever some of it is taken, and may raise to end a long download or unpacking.
+    """
+
+    def __init__(self, size: int, check: Callable[[], None] = _go_on) -> None:
         self._size = size
         self._left = size
+        self._check = check
 
     def take(self, size: int) -> None:
+        self._check()
         self._left -= size
         if self._left < 0:
             raise NoRoom(f"it takes more than the {self._size / 10**9:g} GB of disk that the job asked for")

@@ -30,13 +30,15 @@ class StageInFailed(Exception):
         self.reason = reason
 
 
-def stage_in(job: Mapping[str, Any], objects: Mapping[str, str], scratch: Path) -> None:
+def stage_in(
+    job: Mapping[str, Any], objects: Mapping[str, str], scratch: Path, check: Callable[[], None]
+) -> None:
     """Fetch and unpack the artifacts, then write the inputs, under their base names as the service does.
 
     ``objects`` tells where uploaded artifacts lie, by name. All together is bounded by the job's disk.
-    Raises StageInFailed.
+    Raises StageInFailed, and what ``check`` raises, which is asked now and then whether to go on.
     """
-    room = archives.Room(job["resources"].get("disk", 10) * 10**9)
+    room = archives.Room(job["resources"].get("disk", 10) * 10**9, check)
     for artifact in job.get("artifacts") or []:
         _stage_artifact(artifact, objects, scratch, room)
     for entry in job.get("inputs") or []:
@@ -104,9 +106,20 @@ def download(url: str, store: Callable[[archives.Readable], None]) -> None:
                 if not answer.ok:
                     raise DownloadFailed(f"{urlsplit(url).hostname} answered {answer.status_code}")
                 answer.raw.enforce_content_length = True
-                store(answer.raw)
+                store(_AsItArrives(answer.raw))
         except (requests.RequestException, HTTPError) as error:
             raise DownloadFailed(f"{urlsplit(url).hostname}: {type(error).__name__}") from None
+
+
+class _AsItArrives:
+    """A response's body in pieces that do not wait to be full, so that a slow one can be given up."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def read(self, size: int, /) -> bytes:
+        piece: bytes = self._raw.read1(size)
+        return piece
 
 
 def _no_credentials(request: Any) -> Any:

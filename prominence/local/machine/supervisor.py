@@ -126,7 +126,7 @@ class _Supervisor:
 
     def _stage_in(self) -> None:
         first, *others = self.nodes
-        stage_in(self.job, self.description["objects"], first.scratch)
+        stage_in(self.job, self.description["objects"], first.scratch, self.limits.check)
         for node in others:
             shutil.copytree(first.scratch, node.scratch, symlinks=True)
             node.tmp.mkdir(mode=0o700)
