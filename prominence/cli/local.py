@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from prominence.client import ProminenceClient
+from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import Settings
+from prominence.version import __version__
 
 if TYPE_CHECKING:
     from prominence.settings import LocalSettings
+
+_NOT_RUNNING: Final = 3
+_IDS_PER_REQUEST: Final = 100
+_ACTIVE: Final = ("idle", "running")
+_JOBS_HELP: Final = "Delete all queued and running jobs and workflows first."
+
+
+class _Unfinished(NamedTuple):
+    """Ids of what is queued or runs."""
+
+    jobs: list[int]
+    workflows: list[int]
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.workflows)
+
+    def __str__(self) -> str:
+        workflows = f" and {len(self.workflows)} workflows" if self.workflows else ""
+        return f"{len(self.jobs)} unfinished jobs{workflows}"
 
 
 @click.group()
@@ -36,7 +58,7 @@ def start() -> None:
 
 
 @local.command()
-@click.option("--jobs", is_flag=True, help="Delete all queued and running jobs first.")
+@click.option("--jobs", is_flag=True, help=_JOBS_HELP)
 def stop(jobs: bool) -> None:
     """End the service. Jobs that run go on, and the next service takes them over, unless they are deleted."""
     settings = _settings()
@@ -44,12 +66,12 @@ def stop(jobs: bool) -> None:
         click.echo("not running", err=True)
         return
     with _client(settings) as client:
-        active = [job["id"] for job in client.list_jobs().jobs]
-        if jobs and active:
-            client.delete_jobs(active)
+        active = _unfinished(client)
+        if jobs:
+            _delete(client, active)
     daemon.stop(settings)
     done = "deleted" if jobs else "left to go on"
-    click.echo("stopped" + (f"; {len(active)} unfinished jobs {done}" if active else ""), err=True)
+    click.echo("stopped" + (f"; {active} {done}" if active else ""), err=True)
 
 
 @local.command()
@@ -60,17 +82,74 @@ def status(as_json: bool) -> None:
     endpoint = daemon.running(settings)
     if endpoint is None:
         click.echo(f"not running (state directory {settings.directory})", err=True)
-        sys.exit(3)
+        sys.exit(_NOT_RUNNING)
     with _client(settings) as client:
         states = Counter(job["status"] for job in client.list_jobs().jobs)
     shown = {
         **asdict(endpoint),
+        "library": __version__,
         "directory": str(settings.directory),
         "running": states["running"],
         "queued": states["idle"],
     }
     del shown["token"]
     click.echo(json.dumps(shown) if as_json else "\n".join(f"{key}: {shown[key]}" for key in shown))
+    if (notice := daemon.version_notice(endpoint)) is not None:
+        click.echo(f"prominence: {notice}", err=True)
+
+
+@local.command()
+def url() -> None:
+    """Print the URL of the running service; the exit code is 3 when there is none."""
+    endpoint = daemon.running(_settings())
+    if endpoint is None:
+        click.echo("not running", err=True)
+        sys.exit(_NOT_RUNNING)
+    click.echo(endpoint.url)
+
+
+@local.command()
+def serve() -> None:
+    """Run the service here, in the foreground, with its log on standard error, until Ctrl-C ends it.
+
+    Unlike one that is started on demand it has the environment of this shell. Jobs go on when it ends.
+    """
+    command = daemon.command(_settings())
+    os.execv(command[0], command)  # noqa: S606 - our own interpreter
+
+
+@local.command()
+@click.option("--jobs", is_flag=True, help=_JOBS_HELP)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(jobs: bool, yes: bool) -> None:
+    """Delete all jobs with their outputs, all uploads and keys, and the log.
+
+    Refused while jobs are queued or run, unless --jobs deletes them.
+    """
+    settings = _settings()
+    if not settings.directory.is_dir():
+        click.echo(f"there is nothing in {settings.directory}", err=True)
+        return
+    if not yes:
+        click.confirm(f"Delete everything in {settings.directory}?", abort=True, err=True)
+    _end_jobs(settings, wanted=jobs)
+    daemon.stop(settings)
+    daemon.erase(settings)
+    click.echo(f"deleted everything in {settings.directory}", err=True)
+
+
+def _end_jobs(settings: LocalSettings, *, wanted: bool) -> None:
+    """Delete unfinished jobs where that is wanted, else fail if there are any."""
+    try:
+        daemon.ensure(settings)
+    except LocalServiceError as error:  # a damaged database is what a reset is for
+        click.echo(f"unfinished jobs cannot be looked for: {error}", err=True)
+        return
+    with _client(settings) as client:
+        active = _unfinished(client)
+        if active and not wanted:
+            raise click.ClickException(f"there are {active}: end them, or use --jobs")
+        _delete(client, active)
 
 
 @local.command()
@@ -83,6 +162,22 @@ def env() -> None:
     endpoint = daemon.ensure(_settings())
     click.echo(f"export PROMINENCE_URL={shlex.quote(endpoint.url)}")
     click.echo(f"export PROMINENCE_TOKEN={shlex.quote(endpoint.token)}")
+
+
+def _unfinished(client: ProminenceClient) -> _Unfinished:
+    jobs, workflows = client.list_jobs().jobs, client.list_workflows()
+    return _Unfinished(
+        *([each["id"] for each in found if each["status"] in _ACTIVE] for found in (jobs, workflows))
+    )
+
+
+def _delete(client: ProminenceClient, unfinished: _Unfinished) -> None:
+    for ids, delete in (
+        (unfinished.workflows, client.delete_workflows),
+        (unfinished.jobs, client.delete_jobs),
+    ):
+        for begin in range(0, len(ids), _IDS_PER_REQUEST):
+            delete(ids[begin : begin + _IDS_PER_REQUEST])
 
 
 def _client(settings: LocalSettings) -> ProminenceClient:

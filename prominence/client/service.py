@@ -74,6 +74,7 @@ class EmbeddedService:
         self._lock = threading.Lock()
         self._endpoint: Endpoint | None = None
         self._checked = 0.0
+        self._told_of_version = False
 
     @property
     def url(self) -> str:
@@ -100,12 +101,18 @@ class EmbeddedService:
             if self._endpoint is None or now - self._checked > _SURE_FOR_S:
                 endpoint = daemon.running(self._settings) or daemon.ensure(self._settings)
                 daemon.check_runtime(endpoint, self._settings)
+                self._tell_of_version(daemon.version_notice(endpoint))
                 self._endpoint = endpoint
                 self._checked = now
             if self._announce and sys.stderr is not None:
                 self._announce = False
                 sys.stderr.write(_announcement(self._endpoint, self._settings))
             return self._endpoint
+
+    def _tell_of_version(self, notice: str | None) -> None:
+        if notice is not None and not self._told_of_version and sys.stderr is not None:
+            self._told_of_version = True
+            sys.stderr.write(f"prominence: {notice}\n")
 
 
 def _announcement(endpoint: Endpoint, settings: LocalSettings) -> str:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Final
 from prominence.exceptions import LocalServiceError
 from prominence.local.__main__ import READY
 from prominence.local.directory import Endpoint, StateDirectory
+from prominence.local.machine.files import AttemptFiles
+from prominence.version import __version__
 
 if TYPE_CHECKING:
     from prominence.settings import LocalSettings
 
 _START_TIME_S: Final = 30.0
 _STOP_TIME_S: Final = 30.0
+_MOST_NAMED: Final = 5
 _LOOK_S: Final = 0.02
 _LOG_TAIL_BYTES: Final = 2000
 _PASSED_ON: Final = (
@@ -70,6 +73,16 @@ def check_runtime(endpoint: Endpoint, settings: LocalSettings) -> None:
         )
 
 
+def version_notice(endpoint: Endpoint) -> str | None:
+    """What to say where the service that runs was started by another release, else None."""
+    if endpoint.version == __version__:
+        return None
+    return (
+        f"the local service that runs has version {endpoint.version}, this library {__version__}: "
+        "`prominence local stop && prominence local start` replaces it; jobs go on meanwhile"
+    )
+
+
 def stop(settings: LocalSettings) -> bool:
     """End the service, and wait for its end; its jobs go on. False when none was running."""
     endpoint = running(settings)
@@ -87,17 +100,50 @@ def stop(settings: LocalSettings) -> bool:
     return True
 
 
-def _start(settings: LocalSettings, state: StateDirectory) -> None:
-    reader, writer = (_above_standard_streams(each) for each in os.pipe())
-    options = [f"--ready-fd={writer}", "--detach"]
-    options += [f"--engine={settings.engine}", f"--runtime={json.dumps(asdict(settings.runtime))}"]
+def command(settings: LocalSettings) -> list[str]:
+    """The command line of a service in the foreground."""
+    options = [f"--engine={settings.engine}", f"--runtime={json.dumps(asdict(settings.runtime))}"]
     options += [f"--retention={settings.retention}"]
     options += [f"--cpus={settings.cpus}"] if settings.cpus else []
     options += [f"--memory={settings.memory}"] if settings.memory else []
+    return [sys.executable, "-P", "-m", "prominence.local", str(settings.directory), *options]
+
+
+def erase(settings: LocalSettings) -> None:
+    """Remove all that the service keeps: jobs, outputs, uploads, keys, its log.
+
+    Raises LocalServiceError while a service or one of its jobs runs. A database that cannot be used is no
+    obstacle.
+    """
+    state = StateDirectory(settings.directory)
+    if not state.path.is_dir():
+        return
+    state.open()
+    with state.starting(), state.serving() as mine:
+        if not mine:
+            raise LocalServiceError(f"a service runs in {state.path}: stop it first")
+        _wait_for_jobs(state)
+        state.erase()
+
+
+def _wait_for_jobs(state: StateDirectory) -> None:
+    """Let jobs that are being ended come to their end; raises where one goes on."""
+    deadline = time.monotonic() + _STOP_TIME_S
+    while left := [each for each in AttemptFiles.below(state.attempts) if each.is_supervised()]:
+        if time.monotonic() > deadline:
+            names = ", ".join(each.root.name for each in left[:_MOST_NAMED])
+            raise LocalServiceError(
+                f"{len(left)} job attempts still run without a service ({names}): start one and delete them"
+            )
+        time.sleep(_LOOK_S)
+
+
+def _start(settings: LocalSettings, state: StateDirectory) -> None:
+    reader, writer = (_above_standard_streams(each) for each in os.pipe())
     try:
         with state.log.open("ab") as log:
             subprocess.run(
-                [sys.executable, "-P", "-m", "prominence.local", str(settings.directory), *options],
+                [*command(settings), f"--ready-fd={writer}", "--detach"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

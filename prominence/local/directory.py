@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import stat
 import time
 from contextlib import contextmanager
@@ -51,9 +52,9 @@ class Endpoint:
 
     @classmethod
     def read(cls, text: bytes) -> Endpoint:
-        """An endpoint as another release wrote it, which may have known more of itself."""
+        """An endpoint as this or another release wrote it, which may tell more or less of itself."""
         found = json.loads(text)
-        return cls(**{each.name: found[each.name] for each in fields(cls)})
+        return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
 
     def __repr__(self) -> str:
         return f"Endpoint(url={self.url!r}, pid={self.pid}, version={self.version!r})"
@@ -144,6 +145,14 @@ class StateDirectory:
 
     def keep_port(self, port: int) -> None:
         self._port.write_text(str(port))
+
+    def erase(self) -> None:
+        """Remove everything but the locks, one of which the caller holds."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.suffix != ".lock":
+                entry.unlink()
 
     def is_served(self) -> bool:
         """True until the last moment of a service, when it answers no more."""

@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support.service import LocalService, is_alive, job
+from support.service import LocalService, is_alive
 from support.until import until
 
 from prominence import Job, ProminenceClient, Session, Settings, Task
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import LocalSettings, RuntimeSettings
+from prominence.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from prominence.local.directory import Endpoint
 
 
 @pytest.fixture
@@ -144,54 +147,6 @@ def test_the_reason_of_a_failed_start_is_told(local: LocalSettings, monkeypatch:
         daemon.ensure(local)
 
 
-class TestCommand:
-    """``prominence local ...`` as it is typed."""
-
-    @pytest.fixture(autouse=True)
-    def _directory(self, local: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PROMINENCE_LOCAL_DIR", str(local.directory))
-        monkeypatch.setenv("PROMINENCE_LOCAL_CPUS", "3")
-        monkeypatch.setenv("PROMINENCE_LOCAL_MEMORY", "5")
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "prominence", "local", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def test_a_round_of_it(self, local: LocalSettings) -> None:
-        assert self.run("status").returncode == 3
-        url = self.run("start").stdout.strip()
-        shown = json.loads(self.run("status", "--json").stdout)
-        assert (shown["url"], shown["cpus"], shown["memory"]) == (url, 3, 5.0)
-        assert shown["directory"] == str(local.directory)
-        assert "token" not in self.run("status").stdout
-        assert self.run("stop").returncode == 0
-        assert self.run("status").returncode == 3
-
-    def test_stop_tells_of_jobs_and_can_delete_them(self, local: LocalSettings) -> None:
-        self.run("start")
-        client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
-        sleeping = job("sleep 600")
-        first = client.create_job(sleeping).id
-        until(lambda: client.list_jobs(status="running").jobs)
-        shown = json.loads(self.run("status", "--json").stdout)
-        assert (shown["running"], shown["queued"]) == (1, 0)
-
-        assert "1 unfinished jobs left to go on" in self.run("stop").stderr
-        self.run("start")
-        assert "1 unfinished jobs deleted" in self.run("stop", "--jobs").stderr
-        assert client.list_jobs(ids=[first]).jobs[0]["status"] == "deleted"
-
-    def test_env_points_other_programs_to_the_service(self) -> None:
-        script = 'eval "$0"; curl -s -o /dev/null -w "%{http_code}" '
-        script += '-H "Authorization: Bearer $PROMINENCE_TOKEN" $PROMINENCE_URL/jobs'
-
-        answer = subprocess.run(
-            ["sh", "-c", script, self.run("env").stdout], capture_output=True, text=True, check=True
-        )
-
-        assert answer.stdout == "200"
-
-
 def test_jobs_are_not_given_to_a_service_with_another_runtime(own_service: LocalService) -> None:
     local = replace(own_service.local, runtime=RuntimeSettings("podman"))
 
@@ -200,3 +155,86 @@ def test_jobs_are_not_given_to_a_service_with_another_runtime(own_service: Local
         pytest.raises(LocalServiceError, match=r"PROMINENCE_LOCAL_RUNTIME is podman, .* started with host"),
     ):
         Job(session=session, tasks=[Task(image="none", command="true")]).create()
+
+
+class TestVersions:
+    """A service that another release started."""
+
+    @pytest.fixture
+    def older(self, local: LocalSettings) -> Endpoint:
+        """A running service that says to be older, and tells less and more of itself than this one would."""
+        endpoint = daemon.ensure(local)
+        file = local.directory / "endpoint.json"
+        told = json.loads(file.read_text()) | {"version": "0.9", "colour": "blue"}
+        del told["runtime"]
+        file.write_text(json.dumps(told))
+        return endpoint
+
+    def test_it_is_used_and_told_of_once(
+        self, local: LocalSettings, older: Endpoint, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with ProminenceClient(settings=Settings(url=None, token=None, local=local)) as client:
+            for _ in range(3):
+                assert client.list_jobs().jobs == []
+
+        told = capsys.readouterr().err
+        assert told.count(f"version 0.9, this library {__version__}") == 1
+        assert "prominence local stop" in told
+        assert older.token not in told
+
+    @pytest.mark.usefixtures("older")
+    def test_status_tells_of_it(self, local: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROMINENCE_LOCAL_DIR", str(local.directory))
+        command = [sys.executable, "-m", "prominence", "local", "status", "--json"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+
+        assert json.loads(shown.stdout)["version"] == "0.9"
+        assert json.loads(shown.stdout)["library"] == __version__
+        assert "version 0.9" in shown.stderr
+
+    def test_one_of_this_release_is_not_told_of(
+        self, local: LocalSettings, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with ProminenceClient(settings=Settings(url=None, token=None, local=local)) as client:
+            client.list_jobs()
+
+        assert "version" not in capsys.readouterr().err
+
+
+class TestReadOnly:
+    """A state directory that cannot be written, as on a file system that was mounted read-only."""
+
+    @pytest.fixture
+    def read_only(self, local: LocalSettings) -> Iterator[LocalSettings]:
+        daemon.ensure(local)
+        daemon.stop(local)
+        if os.getuid() == 0:  # whom no mode stops
+            bind = ["mount", "--bind", str(local.directory), str(local.directory)]
+            if subprocess.run(bind, capture_output=True, check=False).returncode:
+                pytest.skip("the system lets nobody mount here, and root can write everywhere else")
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(local.directory)], check=True)
+            yield local
+            subprocess.run(["umount", str(local.directory)], check=True)
+        else:
+            local.directory.chmod(0o500)
+            for entry in local.directory.iterdir():
+                entry.chmod(0o400)
+            yield local
+            local.directory.chmod(0o700)
+            for entry in local.directory.iterdir():
+                entry.chmod(0o600)
+
+    def test_a_service_does_not_start_and_says_why(self, read_only: LocalSettings) -> None:
+        with pytest.raises(LocalServiceError, match=r"Read-only file system|Permission denied") as raised:
+            daemon.ensure(read_only)
+
+        assert str(read_only.directory) in str(raised.value)
+        assert daemon.running(read_only) is None
+
+    def test_one_in_the_foreground_says_why_too(self, read_only: LocalSettings) -> None:
+        command = [sys.executable, "-m", "prominence.local", str(read_only.directory)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+        assert ended.returncode == 1
+        assert "Read-only file system" in ended.stderr or "Permission denied" in ended.stderr
+        assert "Traceback" not in ended.stderr

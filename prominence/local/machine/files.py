@@ -66,6 +66,11 @@ class AttemptFiles:
         self.tmp = root / "tmp"
         self.outputs = root / "outputs"
 
+    @classmethod
+    def below(cls, root: Path) -> list[AttemptFiles]:
+        """Those of all attempts in a directory, ended or not."""
+        return [cls(each) for each in root.iterdir()] if root.is_dir() else []
+
     def stream(self, name: str, node: int) -> Path:
         return self.root / f"{name}.{node}"
 

@@ -1,0 +1,146 @@
+"""``prominence local ...`` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from support.service import job
+from support.until import until
+
+from prominence import ProminenceClient, Settings
+from prominence.local import daemon
+from prominence.settings import LocalSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def local(tmp_path: Path) -> Iterator[LocalSettings]:
+    settings = LocalSettings(tmp_path / "state")
+    yield settings
+    daemon.stop(settings)
+
+
+@pytest.fixture(autouse=True)
+def _directory(local: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMINENCE_LOCAL_DIR", str(local.directory))
+    monkeypatch.setenv("PROMINENCE_LOCAL_CPUS", "3")
+    monkeypatch.setenv("PROMINENCE_LOCAL_MEMORY", "5")
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "prominence", "local", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_round_of_it(local: LocalSettings) -> None:
+    assert _run("status").returncode == 3
+    url = _run("start").stdout.strip()
+    shown = json.loads(_run("status", "--json").stdout)
+    assert (shown["url"], shown["cpus"], shown["memory"]) == (url, 3, 5.0)
+    assert shown["directory"] == str(local.directory)
+    assert "token" not in _run("status").stdout
+    assert _run("stop").returncode == 0
+    assert _run("status").returncode == 3
+
+
+def test_stop_tells_of_jobs_and_can_delete_them(local: LocalSettings) -> None:
+    _run("start")
+    client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
+    sleeping = job("sleep 600")
+    first = client.create_job(sleeping).id
+    until(lambda: client.list_jobs(status="running").jobs)
+    shown = json.loads(_run("status", "--json").stdout)
+    assert (shown["running"], shown["queued"]) == (1, 0)
+
+    assert "1 unfinished jobs left to go on" in _run("stop").stderr
+    _run("start")
+    assert "1 unfinished jobs deleted" in _run("stop", "--jobs").stderr
+    assert client.list_jobs(ids=[first]).jobs[0]["status"] == "deleted"
+
+
+def test_env_points_other_programs_to_the_service() -> None:
+    script = 'eval "$0"; curl -s -o /dev/null -w "%{http_code}" '
+    script += '-H "Authorization: Bearer $PROMINENCE_TOKEN" $PROMINENCE_URL/jobs'
+
+    answer = subprocess.run(
+        ["sh", "-c", script, _run("env").stdout], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout == "200"
+
+
+def test_url_starts_nothing() -> None:
+    assert _run("url").returncode == 3
+    url = _run("start").stdout
+
+    assert _run("url").stdout == url
+    assert _run("status").stdout.splitlines()[0] == f"url: {url.strip()}"
+
+
+def test_serve_runs_in_the_foreground_until_it_is_interrupted(local: LocalSettings) -> None:
+    command = [sys.executable, "-m", "prominence", "local", "serve"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
+        endpoint = until(lambda: daemon.running(local))
+        assert endpoint.pid == serving.pid
+        assert (endpoint.cpus, endpoint.memory) == (3, 5.0)
+
+        serving.send_signal(signal.SIGINT)
+        _, log = serving.communicate()
+
+    assert serving.returncode == 0
+    assert endpoint.url in log
+    assert endpoint.token not in log
+    assert daemon.running(local) is None
+
+
+def test_reset_asks_and_then_leaves_nothing(local: LocalSettings) -> None:
+    _run("start")
+    client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
+    job_id = client.create_job(job("true")).id
+    until(lambda: not client.list_jobs().jobs)
+
+    assert _run("reset").returncode == 1  # nobody answers the question
+    assert client.list_jobs(ids=[job_id]).jobs
+    assert _run("reset", "--yes").returncode == 0
+
+    assert {each.name for each in local.directory.iterdir()} == {"service.lock", "start.lock"}
+    assert daemon.running(local) is None
+    assert client.list_jobs(ids=[job_id]).jobs == []
+    assert client.create_job(job("true")).id == 1
+
+
+def test_reset_refuses_while_jobs_run_and_can_delete_them(local: LocalSettings) -> None:
+    _run("start")
+    client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
+    sleeping = {**job("sleep 600"), "name": "sleeping"}
+    for _ in range(2):
+        client.create_job(sleeping)
+    client.create_workflow({"name": "w", "jobs": [sleeping]})
+    until(lambda: len(client.list_jobs(status="running").jobs) == 3)
+    _run("stop")
+
+    refused = _run("reset", "--yes")
+    assert refused.returncode == 1
+    assert "3 unfinished jobs and 1 workflows" in refused.stderr
+    assert len(client.list_jobs(status="running").jobs) == 3
+
+    assert _run("reset", "--yes", "--jobs").returncode == 0
+    assert not (local.directory / "attempts").exists()
+
+
+def test_reset_helps_against_a_damaged_database(local: LocalSettings) -> None:
+    _run("start")
+    _run("stop")
+    (local.directory / "service.db").write_bytes(b"damaged" * 1000)
+    assert "left as it is" in _run("start").stderr
+
+    assert _run("reset", "--yes").returncode == 0
+    assert _run("start").returncode == 0
