@@ -20,7 +20,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.client.retry import Happened, Kind, RequestFailed
+from prominence.client.retry import Happened, Kind, RequestFailed, jittered
 from prominence.client.submission import Submission, Submitted
 from prominence.client.transport import DEADLINE_S, Request
 from prominence.client.twins import Twins
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 IDEMPOTENT: Final = "idempotent-submission"
-_FIRST_PAUSE_S: Final = 1.0
-_LONGEST_PAUSE_S: Final = 15.0
+_SEND_AGAIN_S: Final = 0.2
+_FIRST_LOOK_AGAIN_S: Final = 1.0
+_LONGEST_LOOK_AGAIN_S: Final = 15.0
 _ENDS_THE_LOOKING: Final = (AuthenticationError, PermissionDenied, FeatureDisabled)  # somebody must act first
 _BELIEVED_ABSENCES: Final = 2
 """A job that moves to a real service's history is left out of one listing, not of two a second apart."""
@@ -134,7 +135,7 @@ class _Call:
         if IDEMPOTENT not in self._transport.features:
             return self._looked_up()
         if attempt > 1:
-            self._pause(attempt - 1)
+            self._sleep(jittered(attempt - 1, self._transport.random, _SEND_AGAIN_S))
         return None
 
     def _looked_up(self) -> int | None:
@@ -191,10 +192,10 @@ class _Call:
             return self._uncertain(f"{self._doubt}; then {failed.error}")
         return failed.error
 
-    def _pause(self, number: int, until: float = float("inf")) -> None:
-        """Wait before the next request: longer and longer, but not past a moment that is still to come."""
+    def _pause(self, number: int, until: float) -> None:
+        """Wait before the next look: longer and longer, but not past a moment that is still to come."""
         now = self._clock.monotonic()
-        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(number - 1, 8))
+        longest = min(_LONGEST_LOOK_AGAIN_S, _FIRST_LOOK_AGAIN_S * 2.0 ** min(number - 1, 8))
         seconds = self._transport.random.uniform(0.8, 1.0) * longest
         self._sleep(min(seconds, until - now) if now < until else seconds)
 
