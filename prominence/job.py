@@ -105,8 +105,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def execute(self, command: str | Sequence[str]) -> str:
         """What a command prints that is run beside the running job, in its scratch directory.
 
-        It runs outside of the container and through a shell; no word may contain a comma. Raises ServiceError
-        when the job does not run, or the command ends with another exit code than 0.
+        It runs outside of the container. Text is read by a shell there, words of a list are taken as they
+        are; a comma cannot be sent. Raises ServiceError when the job does not run, or the command ends with
+        another exit code than 0.
         """
         return execute(self._session.client, self._known_id(), command)
 

@@ -33,8 +33,10 @@ def execute(client: ProminenceClient, job_id: int, command: str | Sequence[str])
 
     Raises ServiceError when the job does not run, or the command ends with another exit code than 0.
     """
-    words = shlex.split(command) if isinstance(command, str) else list(command)
-    command_text(words)  # before a probe is sent
+    words = command.strip().split(" ") if isinstance(command, str) else list(command)
+    command_text([] if words == [""] else words)  # before a probe is sent
+    if not isinstance(command, str):
+        words = [shlex.quote(word) for word in words]  # the service has them read by a shell
     wait_until_ready(client, job_id)
     return client.execute_command(job_id, words).decode("utf-8", "replace")
 

@@ -246,6 +246,8 @@ def test_a_running_job_can_be_looked_into_cloned_and_removed(session: Session) -
 
     until(lambda: job.status == "running")
     until(lambda: job.execute("ls") == "res\n")
+    assert job.execute("sh -c 'echo a  b | wc -c; echo $HOME'").split()[0] == "4"
+    assert job.execute(["echo", "a  b", "$HOME"]) == "a  b $HOME\n"
     archive = job.get_snapshot("res")
     clone = job.clone()
     job.remove()

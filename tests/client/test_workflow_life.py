@@ -207,7 +207,7 @@ def test_a_command_is_sent_once_when_the_job_takes_commands(fake: FakeService, s
 
     assert Job(id=7, session=session).execute("ls -l 'a b'") == "é\n"
 
-    assert worker.commands == ["true"] * 4 + ["ls,-l,a b"]
+    assert worker.commands == ["true"] * 4 + ["ls,-l,'a,b'"]  # the service makes blanks of the commas
 
 
 def test_a_command_that_fails_is_not_sent_again(fake: FakeService, session: Session) -> None:
