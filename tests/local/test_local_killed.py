@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from dataclasses import dataclass, field
 from random import Random
@@ -13,6 +15,7 @@ from support.service import LocalService, job
 from support.until import until
 
 from prominence.local import daemon
+from prominence.local.machine.files import AttemptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +145,87 @@ def test_five_kills_lose_no_job_and_run_none_twice(restarted: LocalService, tmp_
 @pytest.mark.full
 def test_fifty_kills_lose_no_job_and_run_none_twice(restarted: LocalService, tmp_path: Path) -> None:
     _run(restarted, tmp_path, seed=50, kills=50)
+
+
+def _workflow(number: int, log: Path) -> dict[str, object]:
+    """One job, then three made by a factory, then one; each leaves a line in the log when it begins."""
+
+    def part(name: str, line: str) -> dict[str, object]:
+        return {**job(f'sh -c "echo {line} >> {log}; sleep 0.05"'), "name": name}
+
+    return {
+        "name": f"w{number}",
+        "labels": {"prominencesubmission": f"{number:032x}"},
+        "jobs": [part("first", "first"), part("middle", "middle-$i"), part("last", "last")],
+        "factories": [
+            {
+                "name": "f",
+                "type": "zip",
+                "jobs": ["middle"],
+                "parameters": [{"name": "i", "values": [0, 1, 2]}],
+            }
+        ],
+        "dependencies": {"first": ["middle"], "middle": ["last"]},
+    }
+
+
+def _workflows_survive(service: LocalService, tmp_path: Path, *, workflows: int, kills: int) -> None:
+    random = Random(kills)
+    logs = [tmp_path / f"log{number}" for number in range(workflows)]
+    for number, log in enumerate(logs):
+        assert service.request("POST", "/workflows", json=_workflow(number, log)).status_code == 201
+
+    def begun() -> int:
+        return sum(len(log.read_text().splitlines()) for log in logs if log.exists())
+
+    for moment in sorted(random.sample(range(1, 5 * workflows), kills)):
+        until(lambda moment=moment: begun() >= moment)  # type: ignore[misc]
+        service.kill()
+        service.start()
+    until(lambda: not service.get("/workflows").json(), limit_s=300)
+
+    for entry in service.get("/workflows", all="true").json():
+        assert (entry["status"], entry["progress"]["done"], entry["progress"]["total"]) == ("completed", 5, 5)
+    for log in logs:
+        first, *middle, last = log.read_text().splitlines()
+        assert (first, sorted(middle), last) == ("first", ["middle-0", "middle-1", "middle-2"], "last")
+
+
+def test_five_kills_leave_workflows_whole(restarted: LocalService, tmp_path: Path) -> None:
+    _workflows_survive(restarted, tmp_path, workflows=8, kills=5)
+
+
+@pytest.mark.full
+def test_fifty_kills_leave_workflows_whole(restarted: LocalService, tmp_path: Path) -> None:
+    _workflows_survive(restarted, tmp_path, workflows=80, kills=50)
+
+
+def test_supervisors_that_die_with_the_service_are_evicted_alone(
+    restarted: LocalService, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    runs = [tmp_path / f"runs{number}" for number in range(6)]
+    ids = [
+        restarted.post_job(
+            f'sh -c "echo run >> {each}; while ! test -e {gate}; do sleep 0.02; done; exit 4"',
+            policies={"maximumRetries": 1} if number == 0 else {},
+        )
+        for number, each in enumerate(runs)
+    ]
+    until(lambda: all(each.exists() for each in runs))
+    supervisors = [AttemptFiles(restarted.state.attempts / f"{each}-1").claimed_by() for each in ids]
+
+    restarted.kill()
+    for claim in supervisors[:3]:
+        assert claim is not None
+        os.kill(claim.pid, signal.SIGKILL)
+    restarted.start()
+    until(lambda: len(runs[0].read_text().splitlines()) == 2)
+    gate.touch()
+
+    ended = [restarted.ended(each) for each in ids]
+    assert [entry.get("statusReason") for entry in ended[1:3]] == ["Job was evicted"] * 2
+    assert [entry["status"] for entry in ended[3:]] == ["completed"] * 3
+    assert [entry["execution"]["tasks"][0]["exitCode"] for entry in ended[3:]] == [4] * 3
+    assert ended[0]["execution"]["retries"] == 1
+    assert [len(each.read_text().splitlines()) for each in runs] == [2, 1, 1, 1, 1, 1]

@@ -1,0 +1,100 @@
+"""A state directory whose disk is full while the service runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from support.service import LocalService, job
+from support.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DISK_MB = 24
+
+
+@pytest.fixture
+def on_small_disk(tmp_path: Path) -> Iterator[LocalService]:
+    """A service whose state directory is a file system of its own."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    directory = tmp_path / "state"
+    directory.mkdir(mode=0o700)
+    options = f"size={DISK_MB}m,mode=700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("the system lets nobody mount a file system here")
+    try:
+        with LocalService(directory, cpus=4, memory=64) as service:
+            yield service
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def _fill(directory: Path) -> Path:
+    """A file that takes all that is left of the disk."""
+    filler = directory / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    except OSError:
+        return filler
+
+
+def _post(service: LocalService, number: int, runs: Path) -> int:
+    """Submit a job that leaves a line where there is room; the status of the answer."""
+    description = job(
+        f'sh -c "echo run >> {runs}/{number}"', labels={"prominencesubmission": f"{number:032x}"}
+    )
+    return service.request("POST", "/jobs", json=description).status_code
+
+
+def _told(service: LocalService) -> set[tuple[str, int]]:
+    listed = service.get("/jobs", all="true", detail="true").json()
+    return {(entry["status"], entry["execution"]["tasks"][0]["exitCode"]) for entry in listed}
+
+
+def test_a_full_disk_loses_no_job_and_no_outcome(on_small_disk: LocalService, tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    runs.mkdir()
+    running = on_small_disk.post_job(f'sh -c "while ! test -e {gate}; do sleep 0.02; done; exit 3"')
+    until(lambda: on_small_disk.describe(running)["status"] == "running")
+    filler = _fill(on_small_disk.directory)
+    gate.touch()
+
+    answers = {number: _post(on_small_disk, number, runs) for number in range(12)}
+    assert set(answers.values()) <= {201, 503}
+    assert 503 in answers.values()
+    assert on_small_disk.get("/jobs").status_code == 200
+    filler.unlink()
+
+    assert {_post(on_small_disk, number, runs) for number in answers} == {201}
+    until(lambda: not on_small_disk.get("/jobs").json())
+    assert on_small_disk.describe(running)["execution"]["tasks"][0]["exitCode"] == 3
+    assert len(on_small_disk.get("/jobs", all="true").json()) == 1 + len(answers)
+    assert _told(on_small_disk) == {("completed", 0), ("completed", 3)}
+    assert [(runs / str(number)).read_text() for number in answers] == ["run\n"] * len(answers)
+
+
+def test_a_disk_that_was_full_when_the_service_died(on_small_disk: LocalService, tmp_path: Path) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    runs.mkdir()
+    running = on_small_disk.post_job(f'sh -c "while ! test -e {gate}; do sleep 0.02; done; exit 3"')
+    until(lambda: on_small_disk.describe(running)["status"] == "running")
+    filler = _fill(on_small_disk.directory)
+    gate.touch()
+    answers = {number: _post(on_small_disk, number, runs) for number in range(6)}
+    on_small_disk.kill()
+    filler.unlink()
+
+    on_small_disk.start()
+
+    assert {_post(on_small_disk, number, runs) for number in answers} == {201}
+    until(lambda: not on_small_disk.get("/jobs").json())
+    assert _told(on_small_disk) == {("completed", 0), ("completed", 3)}
+    assert [(runs / str(number)).read_text() for number in answers] == ["run\n"] * len(answers)
