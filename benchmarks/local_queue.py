@@ -1,6 +1,6 @@
 """What a long queue costs on the local service: time per submission and status request, and memory.
 
-A service of its own with one cpu, which one sleeping job occupies, so that everything else waits::
+A service of its own, in which a sleeping job holds memory that everything else waits for::
 
     python benchmarks/local_queue.py [JOBS]
 """
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SLICE = 1000
+URGENT = 200
 ASKED_FOR = 100
 REQUESTS = 20
 INSTANCES = 10_000
 
 
 def job(command: str, **fields: Any) -> dict[str, Any]:
-    resources = {"cpus": 1, "memory": 1, "disk": 1, "nodes": 1}
+    resources = {"cpus": 1, "memory": fields.pop("memory", 4), "disk": 1, "nodes": 1}
     task = {"image": "none", "runtime": "singularity", "cmd": command}
     return {"resources": resources, "tasks": [task], "labels": {"batch": "queue"}, **fields}
 
@@ -66,6 +67,18 @@ def measure_queue(client: ProminenceClient, service: psutil.Process, jobs: int) 
         )
     print(f"all active jobs in one answer: {seconds(client.list_jobs):.2f} s, ", end="")
     print(f"memory then {service.memory_info().rss / 1e6:.0f} MB")
+
+
+def measure_urgent(client: ProminenceClient) -> None:
+    """Jobs that fit beside the sleeping one, and come before all others."""
+
+    def run() -> None:
+        fields = {"memory": 1, "policies": {"priority": 2}}
+        ids = [client.create_job(job("true", **fields)).id for _ in range(URGENT)]
+        while any(each["status"] == "idle" for each in client.list_jobs(ids=ids[-ASKED_FOR:]).jobs):
+            time.sleep(0.02)
+
+    print(f"{URGENT} urgent jobs one after the other: {seconds(run):.1f} s")
 
 
 def measure_workflow(client: ProminenceClient, service: psutil.Process) -> None:
@@ -113,13 +126,15 @@ class Probe:
 
 def main(jobs: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        local = LocalSettings(Path(directory), 1, 4.0)
+        local = LocalSettings(Path(directory), 2, 4.0)
         service = psutil.Process(daemon.ensure(local).pid)
         try:
             with ProminenceClient(settings=Settings(url=None, token=None, local=local)) as client:
-                blocker = client.create_job(job("sleep 3600", policies={"priority": 1})).id
+                blocker = client.create_job(job("sleep 3600", memory=1)).id
                 print(f"memory at first: {service.memory_info().rss / 1e6:.0f} MB")
+                measure_urgent(client)
                 measure_queue(client, service, jobs)
+                measure_urgent(client)
                 measure_workflow(client, service)
                 daemon.stop(local)
                 restart = seconds(lambda: daemon.ensure(local))

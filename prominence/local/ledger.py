@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prominence.local.listing import Kind, Query
     from prominence.local.store import Store
 
-PAGE: Final = 500
+PAGE: Final = 100
 """Rows that are read in one turn of the event loop."""
 
 

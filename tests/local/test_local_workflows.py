@@ -156,6 +156,19 @@ def test_a_zip_fills_in_commands_outputs_and_the_environment(service: LocalServi
         assert output["size"] == len(requests.get(output["url"], timeout=10).content)
 
 
+def test_each_instance_gets_its_own_artifact(service: LocalService) -> None:
+    for name in ("one", "two"):
+        url = service.request("POST", f"/data?name=part_{name}.txt").json()["url"]
+        requests.put(url, data=f"this is {name}", timeout=10)
+    jobs = {"z": {"command": "cat part_$x.txt", "artifacts": [{"url": "part_$x.txt"}]}}
+    parameters = [{"name": "x", "values": ["one", "two"]}]
+    factory = {"name": "f", "type": "zip", "jobs": ["z"], "parameters": parameters}
+
+    workflow_id = submit(service, workflow(jobs, "parts", factories=[factory]))
+
+    assert outputs(service, workflow_id) == {"parts/z/0": "this is one", "parts/z/1": "this is two"}
+
+
 def test_copies_have_no_parameters_but_names_of_their_own(service: LocalService) -> None:
     factory = {"name": "f", "type": "repeat", "jobs": ["r"], "number": 3}
 
