@@ -17,6 +17,7 @@ import pytest
 import requests
 from support.service import LocalService, is_alive, shell
 from support.until import until
+from support.web import WebServer
 
 from prominence.local.machine.files import AttemptFiles
 from prominence.settings import RuntimeSettings
@@ -241,7 +242,7 @@ def _sleepers() -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("how", ["walltime", "delete"])
+@pytest.mark.parametrize("how", [pytest.param("walltime", marks=pytest.mark.full), "delete"])
 def test_a_container_is_ended_with_all_that_is_in_it(
     contained: LocalService, podman: list[str], how: str
 ) -> None:
@@ -279,13 +280,26 @@ def test_memory_in_a_container_counts(contained: LocalService) -> None:
 
 
 def test_an_image_that_cannot_be_had_fails_the_job(contained: LocalService) -> None:
-    job_id = post(contained, "true", task={"image": "localhost:1/none:1"})
+    job_id = post(contained, "true", task={"image": "library://none"})
 
     ended = contained.ended(job_id)
 
     assert (ended["status"], ended["statusReason"]) == ("failed", "Container image pull failed")
     assert set(_task(ended)) == {"imagePullStatus", "imagePullTime"}
-    assert "image localhost:1/none:1" in contained.output(job_id, "stderr")
+    assert "image library://none: only apptainer can fetch from library://" in contained.output(
+        job_id, "stderr"
+    )
+
+
+def test_the_signature_of_an_images_url_is_not_told(contained: LocalService) -> None:
+    with WebServer({}) as web:
+        job_id = post(contained, "true", task={"image": f"{web.url}/x.tar?Signature=secret"})
+        ended = contained.ended(job_id)
+
+    assert ended["statusReason"] == "Container image pull failed"
+    assert contained.output(job_id, "stderr") == (
+        f"prominence: image {web.url}/x.tar: 127.0.0.1 answered 404\n"
+    )
 
 
 def test_without_a_command_the_images_own_runs(

@@ -197,5 +197,18 @@ def test_what_orphans_of_a_task_used_is_the_tasks(service: LocalService, tmp_pat
     assert task["cpuTimeUsage"] > 0.05
 
 
+def test_what_a_task_used_that_ended_by_a_signal_counts_once(service: LocalService) -> None:
+    burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; times > used; kill -9 $$"
+    job_id = post(service, {"cmd": "sh burn"}, inputs=[_input("burn", burn)], outputFiles=["used"])
+
+    ended = service.ended(job_id)
+
+    (task,) = ended["execution"]["tasks"]
+    told = requests.get(ended["outputFiles"][0]["url"], timeout=10).text.split()[:2]
+    used = sum(60 * float(each.partition("m")[0]) + float(each.partition("m")[2][:-1]) for each in told)
+    assert task["exitCode"] == -9
+    assert used <= task["cpuTimeUsage"] < 1.5 * used + 0.02
+
+
 def _input(name: str, text: str) -> dict[str, str]:
     return {"filename": name, "content": base64.b64encode(text.encode()).decode()}

@@ -168,8 +168,8 @@ class _Supervisor:
             "maxMemoryUsageKB": max([sampled_kb, *(record.peak_kb for record in records)]),
             "memoryMeasurement": self.runtime.memory_measurement,
         }
-        if records:
-            execution["tasks"] = [record.as_json() for record in records]
+        if told := [shown for record in records if (shown := record.as_json())]:
+            execution["tasks"] = told
         return execution
 
 

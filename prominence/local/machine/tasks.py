@@ -87,6 +87,7 @@ class Tasks:
     records: list[TaskRecord] = field(default_factory=list)
     _sidecars: list[int] = field(default_factory=list)
     _starts: int = 0
+    _cut_short: TaskRecord | None = None
 
     @property
     def has_sidecars(self) -> bool:
@@ -122,8 +123,8 @@ class Tasks:
 
     def add_usage_of_killed(self) -> None:
         """Complete the record of the task that was cut short, once its processes have ended."""
-        if self.records and self.records[-1].exit_code == KILLED_EXIT_CODE:
-            self._add_usage(self.records[-1])
+        if self._cut_short is not None:
+            self._add_usage(self._cut_short)
 
     def _open_streams(self, node: Node, stack: ExitStack) -> _Place:
         opened = [
@@ -160,7 +161,7 @@ class Tasks:
         try:
             ended = self.children.wait_for(pid for pid, _ in started)
         except Stop:
-            record.exit_code = KILLED_EXIT_CODE
+            self._cut(record)
             raise
         finally:
             record.wall_s += time.monotonic() - begin
@@ -176,8 +177,12 @@ class Tasks:
         try:
             return self.runtime.exit_code(name, os.waitstatus_to_exitcode(ended.status))
         except UsedTooMuchMemory:
-            record.exit_code = KILLED_EXIT_CODE
+            self._cut(record)
             raise Stop("killed", MEMORY_REASON) from None
+
+    def _cut(self, record: TaskRecord) -> None:
+        record.exit_code = KILLED_EXIT_CODE
+        self._cut_short = record
 
     def _add_usage(self, record: TaskRecord) -> None:
         usage = self.children.usage(besides=self._sidecars)
@@ -195,7 +200,8 @@ class Tasks:
                 image = self.runtime.prepare(task, self.objects, helpers)
         except ImageUnavailable as error:
             record |= {"imagePullStatus": "failed", "imagePullTime": time.monotonic() - begin}
-            raise Stop("failed", IMAGE_REASON, f"image {task['image']}: {error}") from error
+            name = task["image"].partition("?")[0]  # what follows may be a signature
+            raise Stop("failed", IMAGE_REASON, f"image {name}: {error}") from error
         if image.is_new:
             record |= {"imagePullStatus": "completed", "imagePullTime": time.monotonic() - begin}
         else:
