@@ -313,9 +313,9 @@ class Jobs:
         jobs = list(jobs)
         self._limits.watch(jobs)
         await self._engine.submit(self._attempts.idle(jobs))
-        for row in self._rows_by_id(jobs):
-            if row["status"] == "deleted" and row["ended"] is None:
-                self._update(row["id"], ended=_now())
+        ended = f"select id from jobs where id in {AMONG} and status = 'deleted' and ended is null"
+        for row in self._store.read(ended, [json.dumps(jobs)]):
+            self._update(row["id"], ended=_now())
 
     def _end(
         self, row: sqlite3.Row, succeeded: bool, *, may_be_tried_again: bool = False, **columns: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_JOBS: Final = 100_000
 """Jobs of one workflow."""
+_TOO_LONG_TO_SHOW: Final = 10**18
 
 
 @dataclass(slots=True)
@@ -39,7 +41,10 @@ def templates_of(description: Mapping[str, Any]) -> dict[str, Template]:
     found = {job["name"]: _template(job, factories.get(job["name"])) for job in description["jobs"]}
     total = sum(template.count for template in found.values())
     if total > MOST_JOBS:
-        raise Refusal(400, f"the workflow would have {total} jobs, at most {MOST_JOBS} are possible")
+        number = total if total < _TOO_LONG_TO_SHOW else "far too many"
+        raise Refusal(400, f"the workflow would have {number} jobs, at most {MOST_JOBS} are possible")
+    for factory in description.get("factories") or ():
+        _refuse_values_out_of_range(factory)
     for parent, children in (description.get("dependencies") or {}).items():
         for child in dict.fromkeys(children):
             found[parent].children.append(child)
@@ -49,6 +54,16 @@ def templates_of(description: Mapping[str, Any]) -> dict[str, Template]:
 
 def _template(job: dict[str, Any], factory: dict[str, Any] | None) -> Template:
     return Template(job, factory, 1 if factory is None else expansion(factory).count)
+
+
+def _refuse_values_out_of_range(factory: dict[str, Any]) -> None:
+    """The first and the last values of a sweep are its largest."""
+    found = expansion(factory)
+    try:
+        for instance in {0, found.count - 1} if found.count else ():
+            json.dumps(found.values(instance))
+    except (OverflowError, ValueError) as error:
+        raise Refusal(400, f"factory {factory['name']} has values that are too large: {error}") from error
 
 
 def _refuse_the_name(name: str | None) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from prominence.local.ledger import Ledger
     from prominence.local.store import Store
     from prominence.local.workflow_plan import Template
+
+log = logging.getLogger(__name__)
 
 JOBS_IN_A_SLICE: Final = 200
 """Jobs that are made at once; more would keep the other callers waiting."""
@@ -156,8 +159,13 @@ class WorkflowTables:
         ):  # or an id could be another job's after a power loss
             while (due := self._take_retries() or self._take_instances()) is not None:
                 template, instances = due
+                try:
+                    shared = self._shared(template["id"])
+                except (LookupError, ValueError):
+                    self._give_up(template["workflow"])
+                    continue
                 if instances:
-                    return self._insert_jobs(template, instances)
+                    return self._insert_jobs(template, instances, shared)
         return []
 
     def job_at(self, workflow: int, path: str) -> int | None:
@@ -308,9 +316,21 @@ class WorkflowTables:
             return template, [instance for instance in range(made, end) if instance not in kept]
         return None
 
-    def _insert_jobs(self, template: sqlite3.Row, instances: Sequence[int]) -> list[int]:
+    def _give_up(self, workflow: int) -> None:
+        """End a workflow that cannot be read any more; jobs of it that were made before run on."""
+        log.error("workflow %d cannot go on: its description is damaged", workflow)
+        self._make_no_more(workflow)
+        reason = "the description is damaged"
+        self._update(workflow, status="failed", reason=reason, ended=int(time.time()))
+
+    def _make_no_more(self, workflow: int) -> None:
+        of_workflow = "(select id from templates where workflow = ?)"
+        self._store.write(f"delete from retries where template in {of_workflow}", [workflow])
+        self._store.write("update templates set released = 0 where workflow = ?", [workflow])
+
+    def _insert_jobs(self, template: sqlite3.Row, instances: Sequence[int], shared: _Shared) -> list[int]:
         workflow = self._rows([template["workflow"]])[0]
-        labels, is_kept, factory = self._shared(template["id"])
+        labels, is_kept, factory = shared
         first, revision = (
             self._ledger.new_ids(len(instances)),
             self._ledger.new_revisions(len(instances)),
@@ -352,9 +372,7 @@ class WorkflowTables:
             failed=row["failed"] + in_flight,
             kept=0,
         )
-        of_workflow = "(select id from templates where workflow = ?)"
-        self._store.write(f"delete from retries where template in {of_workflow}", [workflow])
-        self._store.write("update templates set released = 0 where workflow = ?", [workflow])
+        self._make_no_more(workflow)
         if jobs:
             count = jobs[-1]["id"] - jobs[0]["id"] + 1
             revision = self._ledger.new_revisions(count) - jobs[0]["id"]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from support.service import LocalService
 
+SWEEP: dict[str, Any] = {"name": "f", "type": "parameterSweep", "jobs": ["a"]}
 ENDED = {"completed", "failed", "deleted"}
 
 
@@ -202,6 +203,25 @@ def test_copies_have_no_parameters_but_names_of_their_own(service: LocalService)
             'job "a" is in two factories (f and g): its jobs would have equal names',
         ),
         ({"jobs": [{"name": "a", **job("")}]}, "job a: "),
+        (
+            {
+                "factories": [
+                    {
+                        **SWEEP,
+                        "parameters": [{"name": "v", "start": 10**400, "end": 10**400 + 1, "step": 0.3}],
+                    }
+                ]
+            },
+            "factory f has values that are too large: ",
+        ),
+        (
+            {
+                "factories": [
+                    {**SWEEP, "parameters": [{"name": "v", "start": 0, "end": 1e300, "step": 1e-300}]}
+                ]
+            },
+            "the workflow would have far too many jobs",
+        ),
     ],
 )
 def test_what_can_never_run_is_refused_with_a_reason(

@@ -20,6 +20,7 @@ from prominence.local.attempts import Attempts
 from prominence.local.engine import Attempt, Change, Engine, Outcome
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
+from prominence.local.queue_limits import QueueLimits
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
@@ -87,6 +88,36 @@ def test_a_service_that_is_killed_forty_times_goes_on_with_its_workflows(
     own_service: LocalService, tmp_path: Path
 ) -> None:
     _run_with_kills(own_service, tmp_path, number=40, kills=40, seed=40)
+
+
+def test_a_workflow_that_cannot_be_read_fails_alone(own_service: LocalService, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    waiting = f'sh -c "until test -e {gate}; do sleep 0.05; done"'
+    commands = {"first": waiting, "second": "true"}
+    bad, good = (
+        own_service.request("POST", "/workflows", json=_layers(commands, 2)).json()["id"] for _ in range(2)
+    )
+    until(lambda: _progress(own_service, good)["queued"] == 2)
+    own_service.kill()
+    with sqlite3.connect(own_service.state.database) as connection:
+        connection.execute(
+            "update template_descriptions set factory = '{' where template in"
+            " (select id from templates where workflow = ? and name = 'second')",
+            (bad,),
+        )
+    connection.close()
+
+    own_service.start()
+    gate.touch()
+
+    until(lambda: own_service.get(f"/workflows/{good}").json()[0]["status"] == "completed")
+    entry = until(lambda: _failed(own_service, bad))
+    assert entry["statusReason"] == "the description is damaged"
+
+
+def _failed(service: LocalService, workflow_id: int) -> dict[str, Any] | None:
+    entry: dict[str, Any] = service.get(f"/workflows/{workflow_id}").json()[0]
+    return entry if entry["status"] == "failed" else None
 
 
 def _make_with_kills(service: LocalService, number: int, kills: int) -> None:
@@ -228,7 +259,7 @@ async def _run_troubled(directory: Path, fails_at: int, *, undoes_all: bool = Fa
     tables = WorkflowTables(store, ledger)
     attempts = Attempts(store, cast("Objects", NoObjects()), Signer("secret" * 10), "http://127.0.0.1/x")
     as_engine = cast("Engine", engine)
-    jobs = Jobs(store, ledger, tables, as_engine, attempts)
+    jobs = Jobs(store, ledger, tables, as_engine, attempts, limits=QueueLimits(store, 60))
     workflows = Workflows(store, ledger, tables, jobs, as_engine)
     background = [asyncio.create_task(jobs.follow_engine()), asyncio.create_task(workflows.make_jobs())]
     created = None
