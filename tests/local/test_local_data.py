@@ -114,6 +114,33 @@ def test_a_form_whose_fields_were_changed_is_refused(service: LocalService, fiel
     assert response.status_code == 403
 
 
+def test_a_forged_form_is_refused_before_its_content_is_taken_in(service: LocalService) -> None:
+    form = place(service, "forged.bin", "0" * 64)
+    url = urlsplit(form["url"])
+    fields = {**form["fields"], "signature": "0" * 64}
+    part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}'
+    parts = "\r\n".join(part.format(*each) for each in {**fields, "file": "the first of"}.items())
+    head = (
+        f"POST {url.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
+        connection.sendall(f"{head}{parts} many bytes".encode())
+
+        assert connection.recv(1000).startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_file_is_the_last_part_of_its_form(service: LocalService) -> None:
+    form = place(service, "parts.bin", hashlib.sha256(CONTENT).hexdigest())
+    parts = [("file", CONTENT), ("file", b"more")]
+
+    twice = requests.post(form["url"], data=form["fields"], files=parts, timeout=10)
+    without = requests.post(form["url"], files={"key": (None, "x")}, timeout=10)
+
+    assert (twice.status_code, without.status_code) == (400, 400)
+    assert "parts.bin" not in sizes(service)
+
+
 @pytest.mark.parametrize(
     ("body", "kind"),
     [

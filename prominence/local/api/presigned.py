@@ -27,7 +27,7 @@ from prominence.local.errors import Refusal
 from prominence.local.tokens import OUTPUT_URL_S, UPLOAD_URL_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from starlette.requests import Request
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 OBJECTS: Final = "/objects"
 _CHECKSUM_FIELD: Final = "x-amz-meta-prominence_sha256"
+_FILE: Final = "file"
 _MOST_FORM_BYTES: Final = 64 * 1024  # of the fields before the file
 _MOST_FIELDS: Final = 32
 
@@ -112,8 +113,7 @@ class PresignedFiles:
     async def form(self, request: Request) -> Response:
         _, options = parse_options_header(request.headers.get("content-type", ""))
         with _failures(), self._objects.receive() as incoming:
-            fields = await _read_form(request, options.get("boundary", ""), incoming)
-            self._check_form(fields)
+            fields = await _read_form(request, options.get("boundary", ""), incoming, self._check_form)
             if await incoming.finish() != fields[_CHECKSUM_FIELD].lower():
                 raise Refusal(400, "the content does not have the checksum that was announced for it")
             return await self._keep(fields["key"], incoming, 204)
@@ -139,24 +139,35 @@ class PresignedFiles:
         return f"{self._address}{quote(path)}?{query}"
 
 
-async def _read_form(request: Request, boundary: str, incoming: Incoming) -> dict[str, str]:
-    """The text fields of a form; the content of its part ``file`` goes to ``incoming`` as it arrives."""
+async def _read_form(
+    request: Request, boundary: str, incoming: Incoming, check: Callable[[dict[str, str]], None]
+) -> dict[str, str]:
+    """The text fields of a form, passed to ``check`` before anything of the part ``file`` is taken in.
+
+    That part is the last one; its content goes to ``incoming`` as it arrives.
+    """
     fields: dict[str, str] = {}
     name, text, text_bytes = "", bytearray(), 0
     with PushMultipartParser(boundary, max_segment_count=_MOST_FIELDS, strict=True) as parser:
         async for chunk in request.stream():
             for event in parser.parse(chunk) if chunk else ():
                 if isinstance(event, MultipartSegment):
+                    if name == _FILE:
+                        raise Refusal(400, "the form cannot be read: the file is not its last part")
                     name, text = event.name, bytearray()
+                    if name == _FILE:
+                        check(fields)
                 elif event is None:
                     fields[name] = text.decode(errors="replace")
-                elif name == "file":
+                elif name == _FILE:
                     await incoming.write(event)
                 else:
                     text_bytes += len(event)
                     if text_bytes > _MOST_FORM_BYTES:
                         raise Refusal(413, f"the fields of a form have at most {_MOST_FORM_BYTES} bytes")
                     text += event
+    if name != _FILE:
+        raise Refusal(400, "the form cannot be read: it has no file")
     return fields
 
 
