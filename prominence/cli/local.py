@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
@@ -15,7 +15,7 @@ import click
 from prominence.client import ProminenceClient
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
-from prominence.settings import Settings
+from prominence.settings import RuntimeSettings, Settings
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -181,7 +181,9 @@ def _delete(client: ProminenceClient, unfinished: _Unfinished) -> None:
 
 
 def _client(settings: LocalSettings) -> ProminenceClient:
-    return ProminenceClient(settings=Settings(url=None, token=None, local=settings))
+    """A client of the service that runs, whatever runtime the next one is to have."""
+    local = replace(settings, runtime=RuntimeSettings())
+    return ProminenceClient(settings=Settings(url=None, token=None, local=local))
 
 
 def _settings() -> LocalSettings:

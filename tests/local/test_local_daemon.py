@@ -238,3 +238,18 @@ class TestReadOnly:
         assert ended.returncode == 1
         assert "Read-only file system" in ended.stderr or "Permission denied" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_a_service_is_shown_and_ended_whatever_the_next_one_is_to_run_with(
+    own_service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_service.post_job("sleep 600")
+    monkeypatch.setenv("PROMINENCE_LOCAL_DIR", str(own_service.directory))
+    monkeypatch.setenv("PROMINENCE_LOCAL_RUNTIME", "podman")
+    command = [sys.executable, "-m", "prominence", "local"]
+
+    shown = subprocess.run([*command, "status", "--json"], capture_output=True, text=True, check=True)
+    subprocess.run([*command, "stop", "--jobs"], capture_output=True, check=True)
+
+    assert json.loads(shown.stdout)["runtime"] == "host"
+    assert not own_service.is_running()

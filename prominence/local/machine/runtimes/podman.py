@@ -7,6 +7,7 @@ supervisor; docker's belong to its daemon, which is told to limit their memory.
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import shlex
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prominence.local.machine.runtimes.base import Finished, Helpers, Start
+
+log = logging.getLogger(__name__)
 
 _MAYBE_NOT_STARTED: Final = (125, 126, 127)
 _KILLED: Final = 128 + 9
@@ -99,8 +102,12 @@ class PodmanRuntime:
         return code
 
     def remove(self, names: Sequence[str], /) -> None:
-        if names:
-            self._ask("rm", *self._REMOVE, *names)
+        if not names:
+            return
+        try:
+            self._run_now("rm", *self._REMOVE, *names)
+        except (OSError, subprocess.SubprocessError) as error:
+            log.warning("cannot remove %s: %s", ", ".join(names), getattr(error, "stderr", None) or error)
 
     def _user(self) -> str:
         """root inside is this user outside, or root where this user is root."""
@@ -169,23 +176,25 @@ class PodmanRuntime:
         return self._ask("inspect", "--type=container", f"--format={{{{.State.{what}}}}}", name)
 
     def _ask(self, *words: str) -> str:
-        """What the program says to standard output, outside of any attempt; empty where it fails."""
+        """What the program says to standard output; empty where it fails."""
         try:
-            return (
-                subprocess.run(
-                    [*self._program, *words],
-                    env=self._environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    timeout=_HELPER_TIME_S,
-                    check=True,
-                )
-                .stdout.decode(errors="replace")
-                .strip()
-            )
+            return self._run_now(*words)
         except (OSError, subprocess.SubprocessError):
             return ""
+
+    def _run_now(self, *words: str) -> str:
+        """Run the program outside of any attempt, which may have ended."""
+        finished = subprocess.run(
+            [*self._program, *words],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_HELPER_TIME_S,
+            check=True,
+        )
+        return finished.stdout.strip()
 
 
 class DockerRuntime(PodmanRuntime):
