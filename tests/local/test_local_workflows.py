@@ -235,6 +235,15 @@ def test_what_can_never_run_is_refused_with_a_reason(
     assert service.get("/workflows", all="true").json() == before
 
 
+@pytest.mark.parametrize("path", ["/jobs", "/workflows"])
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_takes_for_a_number_is_refused(service: LocalService, path: str, name: str) -> None:
+    refused = service.request("POST", path, data=f'{{"name": [{name}]}}')
+
+    assert refused.status_code == 400
+    assert refused.json() == {"error": f"the request is not JSON: {name} is no number"}
+
+
 def test_a_failed_job_is_tried_again_as_a_job_of_its_own(service: LocalService, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     script = f'sh -c "test -e {seen} && exit 0; touch {seen}; exit 3"'

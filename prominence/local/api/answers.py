@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from starlette.responses import Response, StreamingResponse
 
@@ -81,10 +81,15 @@ async def body_of_at_most(size: int, request: Request, too_large: Refusal) -> by
     return bytes(body)
 
 
+def _no_json(name: str) -> NoReturn:
+    """Python reads and writes NaN and Infinity; others could not read an answer that has them."""
+    raise ValueError(f"{name} is no number")
+
+
 async def json_body(request: Request) -> Any:
     too_large = Refusal(413, f"the request is larger than {MAX_REQUEST} bytes")
     body = await body_of_at_most(MAX_REQUEST, request, too_large)
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_json)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the request is not JSON: {error}") from error
