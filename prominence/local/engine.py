@@ -174,7 +174,7 @@ class Engine(Protocol):
         """Wait for changes after sequence number ``since``; those up to it are on record and forgotten.
 
         Sequence numbers grow, and begin at 1 in each life of the service. A change that was not
-        acknowledged is told again. Starts may be left out; an outcome never.
+        acknowledged is told again. A start may be left out where an outcome follows; an outcome never.
         """
 
     async def read_output(

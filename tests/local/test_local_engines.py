@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ ENGINES = ("machine", "pool")
 _TESTS = Path(__file__).parent.parent
 
 
-def _with_engine(engine: str, directory: Path) -> LocalService:
+def _with_engine(engine: str, directory: Path, retention: str = "forever") -> LocalService:
     """A service with that engine; the pool is installed for it as a plugin is."""
     info = directory / "site" / "pool-1.0.dist-info"
     info.mkdir(parents=True)
@@ -31,7 +32,12 @@ def _with_engine(engine: str, directory: Path) -> LocalService:
     (info / "entry_points.txt").write_text("[prominence]\npool = support.engine\n")
     path = f"{info.parent}:{_TESTS}"
     return LocalService(
-        directory / "service", cpus=2, memory=8, engine=engine, environment={"PYTHONPATH": path}
+        directory / "service",
+        cpus=2,
+        memory=8,
+        engine=engine,
+        retention=retention,
+        environment={"PYTHONPATH": path},
     )
 
 
@@ -127,6 +133,54 @@ def test_the_environment_names_the_job(served: LocalService) -> None:
 
     assert served.ended(job_id)["status"] == "completed"
     assert served.output(job_id) == f"{job_id}\n"
+
+
+def test_commands_and_snapshots_reach_a_running_job(served: LocalService, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    job_id = served.post_job(
+        f'sh -c "echo deep > file; echo ready; while ! test -e {gate}; do sleep 0.02; done"'
+    )
+    until(lambda: served.output(job_id))
+
+    def execute(command: str) -> tuple[int, str]:
+        answer = served.request("POST", f"/jobs/{job_id}/exec", params={"command": command})
+        return answer.status_code, answer.text
+
+    assert execute("cat,file") == (200, "deep\n")
+    assert execute("false")[0] == 400
+    assert served.request("PUT", f"/jobs/{job_id}/snapshot", params={"path": "file"}).status_code == 200
+    url = served.request("GET", f"/jobs/{job_id}/snapshot", params={"path": "file"}).json()["url"]
+    with tarfile.open(fileobj=io.BytesIO(requests.get(url, timeout=10).content)) as archive:
+        assert archive.extractfile("file").read() == b"deep\n"  # type: ignore[union-attr]
+    gate.touch()
+    assert served.ended(job_id)["status"] == "completed"
+    assert execute("true")[0] == 400
+
+
+def test_uploads_and_keys_do_not_need_the_engine(served: LocalService) -> None:
+    url = served.request("POST", "/data/upload", json={"filename": "x", "checksum": None}).json()["url"]
+    assert requests.put(url, data=b"content", timeout=10).status_code == 200
+    assert [each["name"] for each in served.get("/data").json()] == ["x"]
+    assert served.request("POST", "/kv/a/b", data=b"value").status_code == 201
+    assert served.get("/kv/a/b").text == "value"
+
+
+def test_old_jobs_are_forgotten_by_the_engine_too(tmp_path: Path) -> None:
+    service = _with_engine("pool", tmp_path, retention="30d")
+    with service:
+        old = service.post_job("true")
+        service.ended(old)
+        last = service.post_job("true")
+        service.ended(last)
+    connection = sqlite3.connect(service.state.database)
+    with connection:
+        connection.execute("update jobs set ended = ended - 3000000 where id = ?", (old,))
+    connection.close()
+
+    with service:
+        until(lambda: not (service.state.attempts / f"{old}-1").exists())
+        until(lambda: service.get(f"/jobs/{old}").json() == [])
+        assert (service.state.attempts / f"{last}-1").exists()
 
 
 def test_resources_are_the_engines(served: LocalService) -> None:

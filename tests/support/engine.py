@@ -110,6 +110,29 @@ class PoolEngine:
 
         return OutputPart(len(content), pieces())
 
+    async def execute(self, attempt: AttemptId, line: str, timeout_s: float) -> bytes | None:
+        process = await asyncio.create_subprocess_shell(
+            line,
+            cwd=self._root(attempt) / "scratch",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), timeout_s)
+        except TimeoutError:
+            process.kill()
+            return None
+        return output if process.returncode == 0 else None
+
+    async def snapshot(self, attempt: AttemptId, path: str, archive: Path) -> bool:
+        scratch = (self._root(attempt) / "scratch").resolve()
+        wanted = (scratch / path).resolve()
+        if not wanted.exists() or not wanted.is_relative_to(scratch):
+            return False
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(wanted, arcname=path)
+        return True
+
     async def forget(self, attempts: Iterable[AttemptId]) -> int:
         freed = 0
         for attempt in attempts:
