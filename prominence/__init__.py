@@ -1,8 +1,9 @@
 """Jobs and workflows for the PROMINENCE batch service, and the service itself for one machine."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from prominence.artifact import Artifact
-from prominence.client import ProminenceClient
-from prominence.client.auth import login, register
 from prominence.description import (
     Dependency,
     InputFile,
@@ -17,10 +18,14 @@ from prominence.description import (
     Zip,
 )
 from prominence.job import Job
-from prominence.session import Session
-from prominence.settings import Settings
 from prominence.version import __version__
 from prominence.workflow import Workflow
+
+if TYPE_CHECKING:
+    from prominence.client.api import ProminenceClient
+    from prominence.client.auth import login, register
+    from prominence.session import Session
+    from prominence.settings import Settings
 
 __all__ = [
     "Artifact",
@@ -44,6 +49,23 @@ __all__ = [
     "login",
     "register",
 ]
+
+_IMPORTED_WHEN_USED = {
+    "ProminenceClient": "prominence.client.api",
+    "Session": "prominence.session",
+    "Settings": "prominence.settings",
+    "login": "prominence.client.auth",
+    "register": "prominence.client.auth",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What talks to a service, which those who only describe jobs do not pay for."""
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
+    return found
+
 
 __path__.append(
     f"{__path__[0]}/_compat/modules"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prominence.description import ArtifactDescription
-from prominence.session import Session
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from prominence.client.downloads import Progress
+    from prominence.session import Session
 
 
 class Artifact(ArtifactDescription):
@@ -29,5 +29,7 @@ class Artifact(ArtifactDescription):
         named by a URL, OSError where the file cannot be read, and what :meth:`ProminenceClient.upload_object`
         raises.
         """
+        from prominence.session import Session
+
         client = (session or Session.default()).client
         return client.upload_object(self.name, filename, progress=progress)

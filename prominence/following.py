@@ -16,7 +16,8 @@ from prominence.exceptions import ServiceUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prominence.client import ProminenceClient, Stream
+    from prominence.client.api import ProminenceClient
+    from prominence.client.job_calls import Stream
     from prominence.clock import Clock
     from prominence.snapshot import JobSnapshot
 

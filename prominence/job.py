@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from prominence.artifact import Artifact
 from prominence.description import JobDescription
 from prominence.exceptions import NotFound
-from prominence.following import follow_output
 from prominence.life import Life
 from prominence.live import execute, take_snapshot, was_done
 from prominence.outputs import fetch_output, input_content
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from prominence.client import Stream
     from prominence.client.downloads import Progress
+    from prominence.client.job_calls import Stream
     from prominence.client.submission import Submission, Submitted
     from prominence.exceptions import ProminenceError
     from prominence.outputs import OutputKind
@@ -133,6 +132,8 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         Output begins anew when the service starts the job again; a line in brackets says so. Following bears
         with outages as :meth:`wait` does. ``node`` counts from 0 in jobs of several nodes.
         """
+        from prominence.following import follow_output
+
         session = self._session
         if not follow:
             return iter([str(self._read(stream, node, 0, "utf-8"))])

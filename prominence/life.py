@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.client.submission import Submission
 from prominence.exceptions import DuplicateRun, InvalidDescription, ProminenceError, ServerBugWarning
-from prominence.session import Session
 from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
     from prominence.client.submission import Submitted
     from prominence.description import Violation
+    from prominence.session import Session
     from prominence.watch import Watcher
 
 S = TypeVar("S", bound=Snapshot)
@@ -163,6 +163,8 @@ class Life(Generic[S]):
 
     @property
     def _session(self) -> Session:
+        from prominence.session import Session
+
         return self._given_session or Session.default()
 
     def _known_id(self) -> int:

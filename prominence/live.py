@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from prominence.client import ProminenceClient
+    from prominence.client.api import ProminenceClient
     from prominence.client.downloads import Progress
 
 _NOT_READY: Final = "Unable to execute command"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
-    from prominence.client import ProminenceClient
+    from prominence.client.api import ProminenceClient
     from prominence.client.downloads import Known, Progress
     from prominence.snapshot import JobSnapshot
 

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from prominence.client import ProminenceClient
+from prominence.client.api import ProminenceClient
 from prominence.exceptions import InvalidDescription, ProminenceError
 from prominence.sources import JobSource, WorkflowSource
 from prominence.threads import WorkThreads

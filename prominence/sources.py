@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from prominence.client import Listing
+from prominence.client.calls import Listing
 from prominence.snapshot import JobSnapshot, Snapshot, WorkflowSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from prominence.client import ProminenceClient
+    from prominence.client.api import ProminenceClient
 
 WAIT_FEATURE: Final = "wait"
 _IDS_PER_REQUEST: Final = 100

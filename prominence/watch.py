@@ -29,7 +29,7 @@ from prominence.watched import Watch, Watched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from prominence.client import Listing
+    from prominence.client.calls import Listing
     from prominence.clock import Clock
     from prominence.sources import Source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from prominence.client import ProminenceClient
+from prominence.client.api import ProminenceClient
 from prominence.client.auth import obtain_token
 from prominence.description.job import users_labels
 from prominence.description.rules import check_job, check_workflow, raise_invalid
@@ -15,7 +15,7 @@ from prominence.settings import LoginSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prominence.client import Stream
+    from prominence.client.job_calls import Stream
 
 _STATUSES: Final = (None, "all", "completed", "idle", "running")
 _NOT_INPUT: Final = ("id", "status", "statusReason", "events", "execution", "progress", "parameters")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from prominence.client import ProminenceClient
+from prominence.client.api import ProminenceClient
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import RuntimeSettings, Settings

@@ -1,7 +1,18 @@
 """How to talk to a PROMINENCE service."""
 
-from prominence.client.api import ProminenceClient
-from prominence.client.calls import Listing
-from prominence.client.job_calls import Stream
+from __future__ import annotations
 
-__all__ = ["Listing", "ProminenceClient", "Stream"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prominence.client.api import ProminenceClient
+
+__all__ = ["ProminenceClient"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "ProminenceClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from prominence.client.api import ProminenceClient
+
+    return ProminenceClient

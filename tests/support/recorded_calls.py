@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from prominence.client import Listing
+from prominence.client.calls import Listing
 from prominence.client.submission import Submitted
 from prominence.client.uploads import UploadPlace
 

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
-from prominence.client import Listing
+from prominence.client.calls import Listing
 from prominence.exceptions import ProminenceError, ServiceUnavailable
 
 if TYPE_CHECKING:

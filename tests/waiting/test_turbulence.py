@@ -16,7 +16,7 @@ import pytest
 from support.clock import VirtualClock
 from support.scripted_service import Entry, Listener
 
-from prominence.client import Listing
+from prominence.client.calls import Listing
 from prominence.exceptions import ServiceUnavailable
 from prominence.sources import JobSource
 from prominence.watch import Watcher
