@@ -17,43 +17,30 @@ import json
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import AttemptId
 from prominence.local.errors import Refusal
-from prominence.local.factories import expansion
 from prominence.local.ledger import Created
 from prominence.local.listing import AMONG
+from prominence.local.template_jobs import TemplateJobs
 from prominence.local.workflow_plan import templates_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
-    from prominence.local.factories import Expansion
     from prominence.local.ledger import Ledger
     from prominence.local.store import Store
     from prominence.local.workflow_plan import Template
 
 log = logging.getLogger(__name__)
 
-JOBS_IN_A_SLICE: Final = 200
-"""Jobs that are made at once; more would keep the other callers waiting."""
 DELETED_REASON: Final = "Workflow deleted by user"
 JOB_DELETED_REASON: Final = "Job part of a workflow which was deleted by user"
 _ACTIVE: Final = ("idle", "running")
 _UNKNOWN: Final = "Workflow does not exist"
-_INSERT_JOB: Final = """insert into jobs (id, name, status, own_description, created, revision,
-    workflow, template, instance, parameters, kept) values (?, ?, 'idle', '', ?, ?, ?, ?, ?, ?, ?)"""
-
-
-class _Shared(NamedTuple):
-    """What all jobs of a template have in common."""
-
-    labels: dict[str, str]
-    is_kept: bool
-    factory: Expansion | None
 
 
 class WorkflowTables:
@@ -68,7 +55,7 @@ class WorkflowTables:
         self._idempotent = idempotent
         self.due = asyncio.Event()
         self.due.set()
-        self._latest: tuple[int, _Shared] | None = None
+        self._template_jobs = TemplateJobs(store, ledger)
 
     def has_unfinished(self) -> bool:
         return bool(self._store.read("select 1 from workflows where status in ('idle', 'running') limit 1"))
@@ -154,18 +141,17 @@ class WorkflowTables:
 
     def make_jobs(self) -> list[int]:
         """Make the next slice of jobs that can be run; their ids, none when all are made."""
-        with self._store.atomic(
-            survive_power_loss=True
-        ):  # or an id could be another job's after a power loss
-            while (due := self._take_retries() or self._take_instances()) is not None:
+        # synced to disk, or after a power loss an id could be given to another job
+        with self._store.atomic(survive_power_loss=True):
+            while (due := self._template_jobs.take_due()) is not None:
                 template, instances = due
                 try:
-                    shared = self._shared(template["id"])
+                    made = self._template_jobs.make(template, instances)
                 except (LookupError, ValueError):
                     self._give_up(template["workflow"])
                     continue
-                if instances:
-                    return self._insert_jobs(template, instances, shared)
+                if made:
+                    return made
         return []
 
     def job_at(self, workflow: int, path: str) -> int | None:
@@ -197,7 +183,7 @@ class WorkflowTables:
     def _insert(
         self, description: Mapping[str, Any], labels: Mapping[str, str], tag: str | None, total: int
     ) -> Created:
-        self._latest = None  # a template may get the id of one whose insertion was undone
+        self._template_jobs.forget_what_was_read()
         created = Created(self._ledger.new_ids(), self._ledger.new_revisions())
         policies = description.get("policies") or {}
         self._store.write(
@@ -293,29 +279,6 @@ class WorkflowTables:
     def _possible_tries(self, workflow: sqlite3.Row) -> int:
         return int((workflow["maximum_retries"] + 1) * (workflow["reruns"] + 1))
 
-    def _take_retries(self) -> tuple[sqlite3.Row, list[int]] | None:
-        first = self._store.read("select template from retries limit 1")
-        if not first:
-            return None
-        template = first[0]["template"]
-        sql = "select instance from retries where template = ? limit ?"
-        instances = [row["instance"] for row in self._store.read(sql, (template, JOBS_IN_A_SLICE))]
-        self._store.write(
-            f"delete from retries where template = ? and instance in {AMONG}",
-            (template, json.dumps(instances)),
-        )
-        return self._template(template), instances
-
-    def _take_instances(self) -> tuple[sqlite3.Row, list[int]] | None:
-        to_make = "select * from templates where released and made < total order by id limit 1"
-        for template in self._store.read(to_make):
-            made, end = template["made"], min(template["made"] + JOBS_IN_A_SLICE, template["total"])
-            self._store.write("update templates set made = ? where id = ?", (end, template["id"]))
-            sql = "select instance from carried_over where template = ? and instance between ? and ?"
-            kept = {row["instance"] for row in self._store.read(sql, (template["id"], made, end))}
-            return template, [instance for instance in range(made, end) if instance not in kept]
-        return None
-
     def _give_up(self, workflow: int) -> None:
         """End a workflow that cannot be read any more; jobs of it that were made before run on."""
         log.error("workflow %d cannot go on: its description is damaged", workflow)
@@ -327,36 +290,6 @@ class WorkflowTables:
         of_workflow = "(select id from templates where workflow = ?)"
         self._store.write(f"delete from retries where template in {of_workflow}", [workflow])
         self._store.write("update templates set released = 0 where workflow = ?", [workflow])
-
-    def _insert_jobs(self, template: sqlite3.Row, instances: Sequence[int], shared: _Shared) -> list[int]:
-        workflow = self._rows([template["workflow"]])[0]
-        labels, is_kept, factory = shared
-        first, revision = (
-            self._ledger.new_ids(len(instances)),
-            self._ledger.new_revisions(len(instances)),
-        )
-        ids = range(first, first + len(instances))
-        now, name = int(time.time()), f"{workflow['name']}/{template['name']}"
-        self._store.write_many(
-            _INSERT_JOB,
-            [
-                (
-                    job,
-                    name if factory is None else f"{name}/{instance}",
-                    now,
-                    revision + offset,
-                    workflow["id"],
-                    template["id"],
-                    instance,
-                    None if factory is None else json.dumps(factory.values(instance)),
-                    is_kept,
-                )
-                for offset, (job, instance) in enumerate(zip(ids, instances, strict=True))
-            ],
-        )
-        rows = [(job, name, value) for job in ids for name, value in labels.items()]
-        self._store.write_many("insert into labels values (?, ?, ?)", rows)
-        return list(ids)
 
     def _delete(self, row: sqlite3.Row) -> list[AttemptId]:
         workflow = row["id"]
@@ -428,17 +361,6 @@ class WorkflowTables:
 
     def _rows(self, ids: Iterable[int]) -> list[sqlite3.Row]:
         return self._store.read(f"select * from workflows where id in {AMONG}", [json.dumps(list(ids))])
-
-    def _shared(self, template: int) -> _Shared:
-        """Read once for all slices of a template; a factory may have a long list of values."""
-        if self._latest is None or self._latest[0] != template:
-            sql = "select description, factory from template_descriptions where template = ?"
-            (row,) = self._store.read(sql, [template])
-            job = json.loads(row["description"])
-            is_kept = bool((job.get("policies") or {}).get("leaveInQueue"))
-            factory = None if row["factory"] is None else expansion(json.loads(row["factory"]))
-            self._latest = template, _Shared(job.get("labels") or {}, is_kept, factory)
-        return self._latest[1]
 
     def _template(self, template: int) -> sqlite3.Row:
         return self._store.read("select * from templates where id = ?", [template])[0]
