@@ -11,7 +11,7 @@ from support.service import LocalService, job
 from support.until import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 DISK_MB = 24
@@ -54,47 +54,48 @@ def _post(service: LocalService, number: int, runs: Path) -> int:
     return service.request("POST", "/jobs", json=description).status_code
 
 
-def _told(service: LocalService) -> set[tuple[str, int]]:
-    listed = service.get("/jobs", all="true", detail="true").json()
-    return {(entry["status"], entry["execution"]["tasks"][0]["exitCode"]) for entry in listed}
+def _posted_to_a_full_disk(service: LocalService, directory: Path) -> tuple[Path, dict[int, int]]:
+    """A job that ends with code 3 and others are submitted while the disk is full.
+
+    Returns the file that fills it, and the statuses of the others' submissions.
+    """
+    gate, runs = directory / "gate", directory / "runs"
+    runs.mkdir()
+    running = service.post_job(f'sh -c "while ! test -e {gate}; do sleep 0.02; done; exit 3"')
+    until(lambda: service.describe(running)["status"] == "running")
+    filler = _fill(service.directory)
+    gate.touch()
+    return filler, {number: _post(service, number, runs) for number in range(12)}
+
+
+def _check_all_ran_once(service: LocalService, directory: Path, numbers: Collection[int]) -> None:
+    """Once there is room again, submitting what was refused makes it whole, and what was accepted no more."""
+    runs = directory / "runs"
+    assert {_post(service, number, runs) for number in numbers} == {201}
+    until(lambda: not service.get("/jobs").json())
+    ended = service.get("/jobs", all="true", detail="true").json()
+    codes = sorted(entry["execution"]["tasks"][0]["exitCode"] for entry in ended)
+    assert {entry["status"] for entry in ended} == {"completed"}
+    assert codes == [0] * len(numbers) + [3]
+    assert [(runs / str(number)).read_text() for number in numbers] == ["run\n"] * len(numbers)
 
 
 def test_a_full_disk_loses_no_job_and_no_outcome(on_small_disk: LocalService, tmp_path: Path) -> None:
-    gate, runs = tmp_path / "gate", tmp_path / "runs"
-    runs.mkdir()
-    running = on_small_disk.post_job(f'sh -c "while ! test -e {gate}; do sleep 0.02; done; exit 3"')
-    until(lambda: on_small_disk.describe(running)["status"] == "running")
-    filler = _fill(on_small_disk.directory)
-    gate.touch()
+    filler, answers = _posted_to_a_full_disk(on_small_disk, tmp_path)
 
-    answers = {number: _post(on_small_disk, number, runs) for number in range(12)}
     assert set(answers.values()) <= {201, 503}
     assert 503 in answers.values()
     assert on_small_disk.get("/jobs").status_code == 200
     filler.unlink()
 
-    assert {_post(on_small_disk, number, runs) for number in answers} == {201}
-    until(lambda: not on_small_disk.get("/jobs").json())
-    assert on_small_disk.describe(running)["execution"]["tasks"][0]["exitCode"] == 3
-    assert len(on_small_disk.get("/jobs", all="true").json()) == 1 + len(answers)
-    assert _told(on_small_disk) == {("completed", 0), ("completed", 3)}
-    assert [(runs / str(number)).read_text() for number in answers] == ["run\n"] * len(answers)
+    _check_all_ran_once(on_small_disk, tmp_path, answers)
 
 
 def test_a_disk_that_was_full_when_the_service_died(on_small_disk: LocalService, tmp_path: Path) -> None:
-    gate, runs = tmp_path / "gate", tmp_path / "runs"
-    runs.mkdir()
-    running = on_small_disk.post_job(f'sh -c "while ! test -e {gate}; do sleep 0.02; done; exit 3"')
-    until(lambda: on_small_disk.describe(running)["status"] == "running")
-    filler = _fill(on_small_disk.directory)
-    gate.touch()
-    answers = {number: _post(on_small_disk, number, runs) for number in range(6)}
+    filler, answers = _posted_to_a_full_disk(on_small_disk, tmp_path)
     on_small_disk.kill()
     filler.unlink()
 
     on_small_disk.start()
 
-    assert {_post(on_small_disk, number, runs) for number in answers} == {201}
-    until(lambda: not on_small_disk.get("/jobs").json())
-    assert _told(on_small_disk) == {("completed", 0), ("completed", 3)}
-    assert [(runs / str(number)).read_text() for number in answers] == ["run\n"] * len(answers)
+    _check_all_ran_once(on_small_disk, tmp_path, answers)
