@@ -30,11 +30,13 @@
     │   ├── JobDeleted              somebody deleted it
     │   └── OutcomeUnknown          it ended, and nothing tells how
     ├── ResultError                 a call's result could not be brought back or read
+    │   └── MissingDependency       choose an image with the module that the call needs, or send it along
     └── LocalServiceError           the embedded service could not be started or used
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 
@@ -279,6 +281,18 @@ class OutcomeUnknown(JobFailedError):
 
 class ResultError(ProminenceError):
     """The result of a call could not be fetched or read, though its job ended."""
+
+
+class MissingDependency(ResultError):
+    """The job's image lacks a module that a call needs; ``module`` and ``image`` are their names."""
+
+    def __init__(self, message: str, *, module: str, image: str) -> None:
+        super().__init__(message)
+        self.module = module
+        self.image = image
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), module=self.module, image=self.image), self.args
 
 
 class LocalServiceError(ProminenceError):

@@ -1,6 +1,7 @@
 """A `concurrent.futures` executor whose futures are PROMINENCE jobs."""
 
 from prominence.plugins import hookimpl
+from prominence_executors.calls.objects import StoredObject
 from prominence_executors.executor import ProminenceExecutor
 from prominence_executors.future import ProminenceFuture
 from prominence_executors.options import JobOptions
@@ -12,6 +13,7 @@ __all__ = [
     "JobOptions",
     "ProminenceExecutor",
     "ProminenceFuture",
+    "StoredObject",
     "available",
     "create",
     "hookimpl",

@@ -4,7 +4,8 @@
 
     submit()            sender threads          watcher thread         fetcher threads
     --------            --------------          --------------         ---------------
-    Call, pending  -->  job.create()       -->  on_change(snapshot)
+    Call, pending  -->  objects.ensure()
+                        job.create()       -->  on_change(snapshot)
                         watcher.watch(id)       ended              -->  outcome of the job
                                                                         future.set_result(...)
                                                                         next pending call
@@ -17,14 +18,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.threads import WorkThreads
+from prominence_executors.calls.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
@@ -33,16 +35,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FETCHERS: Final = 8
+_SESSION_CHARACTERS: Final = 16
 _here = threading.local()
 
 
 @dataclass(slots=True)
 class Call:
-    """A job to be run for a future; ``outcome`` makes the future's result of the ended job."""
+    """A job to be run for a future; ``outcome`` makes the future's result of the ended job.
+
+    ``contents`` are objects, by name, that must be stored before the job is sent.
+    """
 
     future: ProminenceFuture[Any]
     job: Job
     outcome: Callable[[Job, JobSnapshot], Any]
+    contents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Group:
@@ -115,6 +122,12 @@ class Dispatcher:
         self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
 
+    @cached_property
+    def objects(self) -> ObjectStore:
+        """Where large data of calls is stored."""
+        client = self.session.client
+        return ObjectStore(client, client.new_tag()[:_SESSION_CHARACTERS])
+
     def add(self, call: Call, group: Group) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         group.add(call.future)
@@ -160,6 +173,8 @@ class Dispatcher:
             self._finish(call, group, error=error)
 
         try:
+            self.objects.ensure(call.contents)
+            call.contents = {}  # not to be kept until the job's end
             call.job.create()
             if call.future._sent():  # noqa: SLF001 - the future's own half of this
                 call.job.delete()

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 from prominence import Session
 from prominence.exceptions import NotFound
 from prominence_executors.calls import packing
+from prominence_executors.calls.modules import Shipment
+from prominence_executors.calls.packing import Packer
+from prominence_executors.calls.pickling import Pickling
 from prominence_executors.calls.results import Record
 from prominence_executors.dispatch import Call, Dispatcher, Group
 from prominence_executors.future import ProminenceFuture
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
 
     from prominence import Job
     from prominence.snapshot import JobSnapshot
+    from prominence_executors.calls.objects import StoredObject
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 MAX_WORKERS: Final = 1000
 _INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
@@ -53,6 +58,7 @@ class ProminenceExecutor(Executor):
             raise ValueError("max_workers must be greater than 0")
         self._max_workers = max_workers
         self._options = JobOptions().changed(options)
+        self._shipment = Shipment(self._options.ship)
         self._owns_session = session is None
         self._dispatcher = Dispatcher(session or Session(), max_workers)
         self._group = Group()
@@ -84,6 +90,26 @@ class ProminenceExecutor(Executor):
             self._dispatcher.add(call, self._group)
         return call.future
 
+    def put(self, value: T) -> StoredObject[T]:
+        """Store an object once, for any number of calls; as an argument the result stands for the object.
+
+        Returns when it is stored. Raises whatever pickling raises, and what
+        :meth:`prominence.ProminenceClient.upload_object` raises.
+        """
+        pickling = Pickling(self._dispatcher.objects)
+        stored = pickling.put(value)
+        self._dispatcher.objects.ensure(pickling.contents)
+        return stored
+
+    def close(self, *, delete: bool = False) -> None:
+        """Shut down and wait; with ``delete`` also delete what this executor has stored with the service.
+
+        Results that were not asked for yet are among it; what futures have already is not touched.
+        """
+        self.shutdown()
+        if delete:
+            self._dispatcher.objects.delete_all()
+
     def with_options(self, **options: Any) -> ProminenceExecutor:
         """An executor with some options replaced (whole: ``env`` too), which shares all else with this one.
 
@@ -92,6 +118,7 @@ class ProminenceExecutor(Executor):
         other = object.__new__(type(self))
         other._max_workers = self._max_workers
         other._options = self._options.changed(options)
+        other._shipment = Shipment(other._options.ship) if "ship" in options else self._shipment
         other._owns_session = False
         other._dispatcher = self._dispatcher
         other._group = Group(self._group)
@@ -134,7 +161,7 @@ class ProminenceExecutor(Executor):
     def _function_call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
         name = _name(getattr(function, "__name__", type(function).__name__))
         try:
-            inputs = packing.input_files(function, args, kwargs)
+            packed = Packer(self._dispatcher.objects, self._shipment).call(function, args, kwargs)
         except Exception as error:  # noqa: BLE001 - pickling runs users' code
             return _refused(self._options.job("true", session=None, default_name=name), error)
         session = self._dispatcher.session
@@ -142,14 +169,17 @@ class ProminenceExecutor(Executor):
         if session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
             env[_INTERPRETER_VARIABLE] = session.client.settings.local.python
         job = self._options.job(
-            packing.COMMAND,
+            packed.command,
             session=session,
             default_name=name,
             env=env,
-            input_files=inputs,
+            artifacts=packed.artifacts,
+            input_files=packed.input_files,
             output_files=[packing.RESULT],
         )
-        return Call(ProminenceFuture(job), job, lambda job, snapshot: _value(job, snapshot, name))
+        return Call(
+            ProminenceFuture(job), job, lambda job, snapshot: _value(job, snapshot, name), packed.contents
+        )
 
     def _command(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         if args or kwargs:
@@ -176,7 +206,7 @@ def _value(job: Job, snapshot: JobSnapshot, name: str) -> Any:
     lacks_outputs = record.kind == "value" and snapshot.status != "completed"
     if not record.tells_the_outcome or lacks_outputs:
         raise failure(job, snapshot, name)
-    return record.value()
+    return record.value(str(job.tasks[0].image))
 
 
 def _refused(job: Job, error: BaseException) -> Call:

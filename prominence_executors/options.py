@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
 from prominence.exceptions import InvalidDescription
+from prominence_executors.calls.modules import Ship, check_ship
 
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("env", "labels"), Mapping, "an object of names and values"),
@@ -24,7 +25,9 @@ class JobOptions:
     """What every job of an executor is given.
 
     ``image`` defaults to ``python:X.Y-slim`` of the caller's own Python. ``check`` tells whether a command
-    that ends with another exit code than 0 raises.
+    that ends with another exit code than 0 raises. ``ship`` says which modules of the caller's own travel
+    with function calls: ``"auto"`` those that a call reaches, a list of modules or their names exactly
+    these, None none; they are sent as they were when the executor first needed them.
     """
 
     image: str = "python:{}.{}-slim".format(*sys.version_info)
@@ -40,6 +43,7 @@ class JobOptions:
     workdir: str | None = None
     name: str | None = None
     check: bool = True
+    ship: Ship = "auto"
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -60,6 +64,7 @@ class JobOptions:
                 value = getattr(options, name)
                 if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str)):
                     raise InvalidDescription(name, value, rule)
+        check_ship(options.ship)
         options.job("true", session=None, default_name="check").validate()
         return options
 
@@ -70,6 +75,7 @@ class JobOptions:
         session: Session | None,
         default_name: str,
         env: Mapping[str, str] | None = None,
+        artifacts: Sequence[Artifact] = (),
         input_files: Sequence[InputFile] = (),
         output_files: Sequence[str] = (),
     ) -> Job:
@@ -88,7 +94,7 @@ class JobOptions:
             resources=self.resources,
             labels=dict(self.labels),
             policies=self.policies,
-            artifacts=list(self.artifacts),
+            artifacts=[*self.artifacts, *artifacts],
             input_files=[*self.input_files, *input_files],
             output_files=[*self.output_files, *output_files],
             output_directories=list(self.output_directories),

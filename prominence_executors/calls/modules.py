@@ -1,24 +1,29 @@
 """The user's own modules that a call needs, as an archive that the job can import from.
 
 A module is the user's own when it is a Python file outside of the standard library and site-packages
-(packages installed as editable are, too). Those that a pickle names are sent, with their whole package and
+(packages installed as editable are, too). Those that a call names are sent, with their whole package and
 with the user's modules that these use in turn.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
-import pickletools
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from prominence.exceptions import InvalidDescription
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+
+Ship: TypeAlias = Literal["auto"] | Sequence[str | ModuleType] | None
 
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same archive for the same files
 _OURS: Final = ("prominence", "prominence_executors")
@@ -33,23 +38,59 @@ def archive(sources: Iterable[tuple[str, bytes]]) -> bytes:
     return content.getvalue()
 
 
-def needed_by(pickled: bytes) -> bytes | None:
-    """The archive of the user's modules that a pickle leads to; None when it leads to none."""
-    found = _closure(_named_in(pickled))
-    sources = {name: data for module in found for name, data in _sources(module)}
+class Shipment:
+    """Which of the user's modules go with calls; each selection is read from disk once, when first needed.
+
+    ``ship`` is ``"auto"`` for those that a call reaches, a list of modules (or their names) for exactly
+    these, None for none.
+    """
+
+    def __init__(self, ship: Ship) -> None:
+        self._tops = None if ship == "auto" else frozenset(_top_names(ship or ()))
+        self._archives: dict[frozenset[str], bytes | None] = {}
+
+    def archive_for(self, names: Iterable[str]) -> bytes | None:
+        """The archive for a call that reaches the modules of these names; None where it needs none."""
+        if self._tops is not None:
+            chosen = self._tops
+        else:
+            chosen = frozenset(name for name in names if name in sys.modules and _is_users_own(name))
+        if chosen not in self._archives:
+            tops = self._tops if self._tops is not None else _closure(chosen)
+            self._archives[chosen] = _archive_of(tops)
+        return self._archives[chosen]
+
+
+def check_ship(ship: Any) -> None:
+    """Raises InvalidDescription for what cannot be sent along."""
+    if ship is None or ship == "auto":
+        return
+    if isinstance(ship, str) or not isinstance(ship, Sequence):
+        raise InvalidDescription("ship", ship, '"auto", None, or a list of modules or their names')
+    _top_names(ship)
+
+
+def _top_names(ship: Iterable[str | ModuleType]) -> list[str]:
+    found = []
+    for number, each in enumerate(ship):
+        name = each.__name__ if isinstance(each, ModuleType) else str(each)
+        top = name.partition(".")[0]
+        try:
+            module = importlib.import_module(top)
+        except ImportError as error:
+            raise InvalidDescription(f"ship[{number}]", name, f"cannot be imported here: {error}") from error
+        if not (getattr(module, "__file__", None) or "").endswith(".py"):
+            raise InvalidDescription(f"ship[{number}]", name, "is no Python file or package of them")
+        found.append(top)
+    return found
+
+
+def _archive_of(tops: Iterable[str]) -> bytes | None:
+    sources = {name: data for top in tops for name, data in _sources(top)}
     for name in list(sources):
         for folder in PurePosixPath(name).parents[:-1]:  # zipimport knows no packages without this file
             sources.setdefault(f"{folder}/__init__.py", b"")
     return archive(sources.items()) if sources else None
-
-
-def _named_in(pickled: bytes) -> Iterator[str]:
-    """Names in a pickle that are those of loaded modules."""
-    for _, argument, _ in pickletools.genops(pickled):
-        if isinstance(argument, str):
-            name = argument.split(" ")[0]  # GLOBAL has module and name in one
-            if name in sys.modules:
-                yield name
 
 
 def _closure(names: Iterable[str]) -> set[str]:
@@ -80,8 +121,8 @@ def _used_by(module: ModuleType) -> Iterator[str]:
 def _sources(top: str) -> Iterator[tuple[str, bytes]]:
     """The Python files of a module or a package, under the names that they are imported by."""
     for name, module in list(sys.modules.items()):
-        if (name == top or name.startswith(f"{top}.")) and _is_users_own(name):
-            file = Path(module.__file__ or "")
+        file = Path(getattr(module, "__file__", None) or "")
+        if (name == top or name.startswith(f"{top}.")) and file.suffix == ".py":
             path = name.replace(".", "/")
             is_package = file.name == "__init__.py"
             yield (f"{path}/__init__.py" if is_package else f"{path}.py"), file.read_bytes()

@@ -1,9 +1,10 @@
-"""From a function and its arguments to the files that a job needs to make the call."""
+"""From functions and their arguments to the files and objects that a job needs to make the calls."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,34 +12,87 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 
-from prominence import InputFile
+from prominence import Artifact, InputFile
 from prominence_executors.calls import modules
+from prominence_executors.calls.pickling import LARGE, Pickling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from prominence_executors.calls.modules import Shipment
+    from prominence_executors.calls.objects import ObjectStore
 
 RUNNER: Final = "prominence-runner.py"
 PICKLER: Final = "prominence-pickler.zip"
 MODULES: Final = "prominence-modules.zip"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
-COMMAND: Final = f"python3 {RUNNER} {CALL} {RESULT} {PICKLER} {MODULES}"
+INDEX: Final = "index"
 
 
-def input_files(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[InputFile]:
-    """The runner, the pickled call and the user's own modules; raises whatever pickling raises.
+@dataclass(frozen=True, slots=True)
+class PackedCall:
+    """A command and the files that it needs; ``contents`` are objects to store before the job is sent."""
 
-    What the program itself (or a notebook) defines travels by value, what is installed by name.
-    """
-    header = {"python": list(sys.version_info[:2])}
-    payload = cloudpickle.dumps((function, tuple(args), dict(kwargs)), protocol=5)
-    call = json.dumps(header).encode() + b"\n" + payload
-    inputs = [InputFile(RUNNER, runner()), InputFile(PICKLER, pickler()), InputFile(CALL, call)]
-    if (needed := modules.needed_by(payload)) is not None:
-        inputs.append(InputFile(MODULES, needed))
-    return inputs
+    command: str
+    input_files: list[InputFile]
+    artifacts: list[Artifact]
+    contents: dict[str, bytes]
+
+
+class Packer:
+    """Packs the calls of one executor: what is small travels with the job, the rest is stored once."""
+
+    def __init__(self, store: ObjectStore, shipment: Shipment) -> None:
+        self._store = store
+        self._shipment = shipment
+
+    def call(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> PackedCall:
+        """Raises whatever pickling raises.
+
+        What the program itself (or a notebook) defines travels by value, what is installed by name.
+        """
+        pickling = Pickling(self._store)
+        stream, buffers = pickling.dump(
+            (function, tuple(args), dict(kwargs)), parts=[function, *args, *kwargs.values()]
+        )
+        return self._packed(pickling, {"buffers": buffers}, [stream])
+
+    def chunks(self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]) -> PackedCall:
+        """The calls of a function with each item of several chunks, as one job per chunk.
+
+        Its command is that of a template, in which the factory's parameter ``index`` chooses the chunk.
+        """
+        pickling = Pickling(self._store)
+        pickles = [pickling.dump(function, parts=[function])]
+        pickles += [pickling.dump(chunk, parts=[part for item in chunk for part in item]) for chunk in chunks]
+        header = {"pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles]}
+        return self._packed(pickling, header, [stream for stream, _ in pickles], f" ${INDEX}")
+
+    def _packed(
+        self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes], index: str = ""
+    ) -> PackedCall:
+        header = {"python": list(sys.version_info[:2]), **header}
+        content = b"".join([json.dumps(header).encode(), b"\n", *streams])
+        inputs = {RUNNER: runner(), PICKLER: pickler()}
+        names = [self._place(pickling, inputs, CALL, content)]
+        archive = self._shipment.archive_for(pickling.modules)
+        names.append(MODULES if archive is None else self._place(pickling, inputs, MODULES, archive))
+        return PackedCall(
+            f"python3 {RUNNER} {names[0]} {RESULT} {PICKLER} {names[1]}{index}",
+            [InputFile(name, data) for name, data in inputs.items()],
+            [Artifact(name) for name in sorted(pickling.needed)],
+            pickling.contents,
+        )
+
+    def _place(self, pickling: Pickling, inputs: dict[str, bytes], name: str, content: bytes) -> str:
+        """The name that the job finds a content under: an input file's, or an object's where it is large."""
+        if len(content) >= LARGE:
+            return pickling.add(content)
+        inputs[name] = content
+        return name
 
 
 @cache

@@ -6,9 +6,13 @@ import hashlib
 import json
 import pickle
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
-from prominence.exceptions import ResultError
+from prominence.exceptions import MissingDependency, ResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class RemoteTraceback(Exception):
@@ -23,26 +27,55 @@ class RemoteTraceback(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """The value of one item of a map, or the exception that stands in its place."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
-    """What the runner wrote last: its header, and a pickle where there is one."""
+    """What the runner wrote at once: its header, and a pickle with its buffers where there is one."""
 
     header: dict[str, Any]
-    payload: bytes
+    pieces: list[bytearray]
 
     @classmethod
     def parse(cls, content: bytes) -> Record:
-        """Raises ResultError where the content is not what the runner wrote."""
-        line, separator, payload = content.partition(b"\n")
+        """The record that is all of the content; raises ResultError where that is not what was written."""
+        record, end = cls._parse_at(0, content)
+        if end != len(content):
+            raise ResultError(f"the result file is damaged: {len(content)} of {end} bytes")
+        return record
+
+    @classmethod
+    def parse_all(cls, content: bytes) -> Iterator[Record]:
+        """The records of a content, up to its end or to the first that is damaged or was cut off."""
+        at = 0
+        while at < len(content):
+            try:
+                record, at = cls._parse_at(at, content)
+            except ResultError:
+                return
+            yield record
+
+    @classmethod
+    def _parse_at(cls, start: int, content: bytes) -> tuple[Record, int]:
+        at = content.find(b"\n", start) + 1
         try:
-            header = json.loads(line)
-            size, sha256 = header["size"], header["sha256"]
+            header = json.loads(content[start : at - 1])
+            sizes, sha256 = header["sizes"], header["sha256"]
+            end = at + sum(sizes)
         except (ValueError, TypeError, KeyError):
             raise ResultError("the result file is not the runner's") from None
-        if not separator or len(payload) != size or hashlib.sha256(payload).hexdigest() != sha256:
-            raise ResultError(
-                f"the result file is damaged: {len(payload)} of {size} bytes, or another checksum"
-            )
-        return cls(header, payload)
+        view = memoryview(content)
+        if not at or end > len(content) or hashlib.sha256(view[at:end]).hexdigest() != sha256:
+            raise ResultError("the result file is damaged: it is cut off, or has another checksum")
+        ends = list(accumulate(sizes, initial=at))
+        # What arrays lie in can be written to, as it could in the job.
+        pieces = [bytearray(view[begin:end]) for begin, end in pairwise(ends)]
+        return cls(header, pieces), end
 
     @property
     def kind(self) -> str:
@@ -52,20 +85,43 @@ class Record:
     def tells_the_outcome(self) -> bool:
         return self.kind in {"value", "exception", "unpicklable", "unreadable", "python"}
 
-    def value(self) -> Any:
-        """The call's value; raises the call's exception, or ResultError where it cannot be read."""
+    def value(self, image: str) -> Any:
+        """The call's value; raises the call's exception, or ResultError where it cannot be read.
+
+        ``image`` is the job's, for the text of errors.
+        """
         if self.kind == "value":
             return self._load()
-        raise self._exception()
+        raise self._exception(image)
+
+    def item_outcomes(self, image: str) -> list[ItemOutcome]:
+        """Of the items that this record is about, in their order."""
+        if self.kind != "values":
+            return [ItemOutcome(error=self._exception(image))]
+        try:
+            return [ItemOutcome(value) for value in self._load()]
+        except ResultError as error:
+            return [ItemOutcome(error=error)] * int(self.header["count"])
 
     def _load(self) -> Any:
         try:
-            return pickle.loads(self.payload)  # noqa: S301 - the job is the caller's own
+            return pickle.loads(self.pieces[0], buffers=self.pieces[1:])  # noqa: S301 - the job is the caller's own
         except BaseException as error:  # a result must never end the thread that reads it
             text = f"the call succeeded, but its value cannot be read here: {type(error).__name__}: {error}"
             raise ResultError(text) from error
 
-    def _exception(self) -> BaseException:
+    def _unreadable(self, image: str) -> ResultError:
+        module = self.header.get("module")
+        if not module:
+            return ResultError("the call cannot be read in the job: see the remote traceback")
+        return MissingDependency(
+            f"the job's image {image} has no module {module!r}, which the call needs: choose or make an image"
+            f" that has it, or send your own module along with ship=[{module.partition('.')[0]!r}]",
+            module=module,
+            image=image,
+        )
+
+    def _exception(self, image: str) -> BaseException:
         text = self.header.get("text", "")
         cause = RemoteTraceback(text)
         if self.kind == "python":
@@ -75,12 +131,10 @@ class Record:
                 "choose an image with the same one"
             )
         if self.kind == "unreadable":
-            module = self.header.get("module")
-            missing = f"there is no module {module!r}" if module else "see the remote traceback"
-            return _with_cause(ResultError(f"the call cannot be read in the job: {missing}"), cause)
+            return _with_cause(self._unreadable(image), cause)
         if self.kind == "unpicklable":
             return _with_cause(ResultError("the call succeeded, but its value cannot be pickled"), cause)
-        if self.payload:
+        if self.pieces:
             try:
                 found = self._load()
             except ResultError:

@@ -1,22 +1,26 @@
 """Runs one function call inside of a job; standard library alone, for any image with a Python.
 
-Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES``. CALL and RESULT have one line of JSON and then
-bytes. The result is written whole, by rename: first a record that the call has begun, later what came of
-it, so that a call which is killed in between still tells that much. PICKLER is an archive with
-cloudpickle, MODULES one with the user's own modules (if there are any). Every import here costs every
-call, so there are few.
+Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL and RESULT consist of records: a line of
+JSON and then bytes. The result is written whole, by rename: first a record that the call has begun, later
+what came of it, so that a call which is killed in between still tells that much. With INDEX, CALL holds a
+function and many chunks of items, and that chunk's are called one by one; what came of them is appended
+to the result, so that those before a crash are not lost. PICKLER is an archive with cloudpickle, MODULES
+one with the user's own modules (if there are any). Every import here costs every call, so there are few.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Any
 
@@ -24,24 +28,31 @@ FORMAT = 1
 USER_ERROR = 1
 PYTHON_DIFFERS = 90  # exit codes of our own, none that shells or common programs use
 CALL_UNREADABLE = 91
+LARGE = 100_000  # bytes of a buffer that stays out of the pickle
+TOGETHER_S = 0.1  # outcomes of items within so long a time are written together
+DIGEST_LENGTH = 64
 
 
 def main(arguments: list[str]) -> int:
-    call_path, result_path, pickler, modules = arguments
+    call_path, result_path, pickler, modules, *index = arguments
     sys.path.append(os.path.abspath(pickler))
     sys.path.insert(0, os.path.abspath(modules))
-    header, payload = read(call_path)
     write(result_path, {"kind": "started"})
     here = list(sys.version_info[:2])
-    if header["python"] != here:
-        write(result_path, {"kind": "python", "here": here})
-        return PYTHON_DIFFERS
     try:
-        function, args, kwargs = pickle.loads(payload)
+        header, payload = split(read(call_path))
+        if header["python"] != here:
+            write(result_path, {"kind": "python", "here": here})
+            return PYTHON_DIFFERS
+        work = load_chunk(header, payload, int(index[0])) if index else load(payload, header["buffers"], {})
     except BaseException as error:
         write_error(result_path, "unreadable", error)
         return CALL_UNREADABLE
     del payload
+    return call_items(result_path, *work) if index else call(result_path, *work)
+
+
+def call(result_path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> int:
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
@@ -52,34 +63,151 @@ def main(arguments: list[str]) -> int:
     except BaseException as error:
         write_error(result_path, "unpicklable", error)
         return USER_ERROR
-    write(result_path, {"kind": "value"}, content)
+    write(result_path, {"kind": "value"}, *content)
     return 0
 
 
-def read(path: str) -> tuple[dict[str, Any], bytes]:
+def call_items(result_path: str, function: Callable[..., Any], items: list[Any]) -> int:
+    """One call after the other; an item that fails does not keep the next ones from being called."""
+    with open(result_path, "ab") as file:
+        outcomes = ItemOutcomes(file)
+        for args in items:
+            try:
+                value = function(*args)
+            except BaseException as error:
+                outcomes.add_error("exception", error)
+            else:
+                outcomes.add(value)
+        outcomes.flush()
+    return USER_ERROR if outcomes.have_errors else 0
+
+
+class ItemOutcomes:
+    """What came of items, in their order; values that come soon after one another share a record."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self.file = file
+        self.values: list[Any] = []
+        self.flushed = time.monotonic()
+        self.have_errors = False
+
+    def add(self, value: Any) -> None:
+        self.values.append(value)
+        if time.monotonic() - self.flushed >= TOGETHER_S:
+            self.flush()
+
+    def add_error(self, kind: str, error: BaseException) -> None:
+        self.flush()
+        self.have_errors = True
+        self.append(*error_record(kind, error))
+
+    def flush(self) -> None:
+        values, self.values = self.values, []
+        if values:
+            self.append_values(values)
+        self.flushed = time.monotonic()
+
+    def append_values(self, values: list[Any]) -> None:
+        try:
+            content = dumps(values)
+        except BaseException as error:
+            if len(values) == 1:
+                self.add_error("unpicklable", error)
+                return
+            for value in values:  # to tell which one it is
+                self.append_values([value])
+            return
+        self.append({"kind": "values", "count": len(values)}, *content)
+
+    def append(self, header: dict[str, Any], *content: bytes | memoryview) -> None:
+        for piece in record(header, *content):
+            self.file.write(piece)
+        self.file.flush()
+
+
+def read(path: str) -> bytearray:
+    """A file's content; that of an object, whose name has its SHA-256, is verified."""
     with open(path, "rb") as file:
-        header = json.loads(file.readline())
-        return header, file.read()
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        file.readinto(content)
+    expected = path.removesuffix(".bin").rpartition("-")[2]
+    if len(expected) == DIGEST_LENGTH and hashlib.sha256(content).hexdigest() != expected:
+        raise ValueError(f"{path} is damaged: it has another checksum than it had when it was stored")
+    return content
 
 
-def write(path: str, header: dict[str, Any], payload: bytes = b"") -> None:
-    """Replace the result; on disk before it gets its name, so that it is never half there."""
+def split(content: bytearray) -> tuple[dict[str, Any], memoryview]:
+    end = content.index(b"\n")
+    return json.loads(content[:end]), memoryview(content)[end + 1 :]
+
+
+def load(stream: memoryview, buffers: list[str], known: dict[str, Any]) -> Any:
+    """What was pickled; ``known`` are the objects that were read already, by their names."""
+    return CallUnpickler(io.BytesIO(stream), [read(name) for name in buffers], known).load()
+
+
+def load_chunk(header: dict[str, Any], payload: memoryview, index: int) -> tuple[Any, list[Any]]:
+    """The function, and the items of one chunk: the pickles lie one after the other."""
+    known: dict[str, Any] = {}
+    pickles = header["pickles"]
+    starts = [0]
+    for one in pickles:
+        starts.append(starts[-1] + one["size"])
+    function, items = (
+        load(payload[starts[number] : starts[number + 1]], pickles[number]["buffers"], known)
+        for number in (0, index + 1)
+    )
+    return function, items
+
+
+class CallUnpickler(pickle.Unpickler):
+    """Finds objects that a pickle refers to among the job's files; the same one for the same name."""
+
+    def __init__(self, stream: io.BytesIO, buffers: list[bytearray], known: dict[str, Any]) -> None:
+        super().__init__(stream, buffers=buffers)
+        self.known = known
+
+    def persistent_load(self, reference: tuple[str, str]) -> Any:
+        kind, name = reference
+        if name not in self.known:
+            if kind == "bytes":
+                self.known[name] = bytes(read(name))
+            else:
+                header, payload = split(read(name))
+                self.known[name] = load(payload, header["buffers"], self.known)
+        return self.known[name]
+
+
+def record(header: dict[str, Any], *content: bytes | memoryview) -> list[bytes | memoryview]:
+    """The pieces of a record; its line tells the sizes and the checksum of what follows."""
+    hashed = hashlib.sha256()
+    for piece in content:
+        hashed.update(piece)
     header = {
         **header,
         "format": FORMAT,
         "version": sys.version.split()[0],
-        "size": len(payload),
-        "sha256": hashlib.sha256(payload).hexdigest(),
+        "sizes": [len(piece) for piece in content],
+        "sha256": hashed.hexdigest(),
     }
+    return [json.dumps(header).encode() + b"\n", *content]
+
+
+def write(path: str, header: dict[str, Any], *content: bytes | memoryview) -> None:
+    """Replace the result; on disk before it gets its name, so that it is never half there."""
     scratch = path + ".new"
     with open(scratch, "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n" + payload)
+        file.writelines(record(header, *content))
         file.flush()
         os.fsync(file.fileno())
     os.replace(scratch, path)
 
 
 def write_error(path: str, kind: str, error: BaseException) -> None:
+    write(path, *error_record(kind, error))
+
+
+def error_record(kind: str, error: BaseException) -> list[Any]:
     """The exception itself if it can be pickled, and its text in any case; for the log too."""
     import traceback
 
@@ -92,11 +220,11 @@ def write_error(path: str, kind: str, error: BaseException) -> None:
         "module": getattr(error, "name", None) if isinstance(error, ImportError) else None,
     }
     try:
-        payload = dumps(error)
-        pickle.loads(payload)
+        stream, *buffers = dumps(error)
+        pickle.loads(stream, buffers=buffers)
     except BaseException:
-        payload = b""
-    write(path, header, payload)
+        return [header]
+    return [header, stream, *buffers]
 
 
 def strip_own_frames(error: BaseException) -> TracebackType | None:
@@ -106,14 +234,27 @@ def strip_own_frames(error: BaseException) -> TracebackType | None:
     return trace
 
 
-def dumps(value: object) -> bytes:
+def dumps(value: object) -> list[bytes | memoryview]:
+    """A pickle, then its large buffers as they are."""
+    buffers: list[pickle.PickleBuffer] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            size = buffer.raw().nbytes
+        except BufferError:  # not contiguous
+            return True
+        if size >= LARGE:
+            buffers.append(buffer)
+        return size < LARGE
+
     try:
-        return pickle.dumps(value, protocol=5)
+        stream = pickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
     except Exception:
         import cloudpickle
 
-        content: bytes = cloudpickle.dumps(value, protocol=5)
-        return content
+        buffers.clear()
+        stream = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+    return [stream, *(buffer.raw() for buffer in buffers)]
 
 
 if __name__ == "__main__":

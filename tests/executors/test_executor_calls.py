@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.until import until
 
-from prominence import Resources, Session
+from prominence import InputFile, Resources, Session
 from prominence.exceptions import (
     InvalidDescription,
     JobDeleted,
     JobEvicted,
+    MissingDependency,
     NoMatchingResources,
     ResultError,
     StageOutFailed,
@@ -205,8 +206,10 @@ def test_a_value_that_cannot_be_read_here_is_told(executor: ProminenceExecutor) 
     assert executor.submit(len, "still at work").result() == 13
 
 
-def test_a_call_that_is_too_large_is_refused_before_it_is_sent(executor: ProminenceExecutor) -> None:
-    future = executor.submit(len, os.urandom(2_000_000))
+def test_a_call_whose_files_are_too_large_is_refused_before_it_is_sent(executor: ProminenceExecutor) -> None:
+    with_file = executor.with_options(input_files=[InputFile("data", os.urandom(780_000))])
+
+    future = with_file.submit(len, os.urandom(90_000))
 
     with pytest.raises(InvalidDescription, match=r"inputs\[\d\]\.content = .*, which may have 1048576"):
         future.result()
@@ -294,16 +297,17 @@ class TestRunner:
 
         assert code == 90
         with pytest.raises(ResultError, match=r"has Python 3\.\d+, the caller another"):
-            record.value()
+            record.value("image")
 
     def test_a_module_that_the_image_lacks_is_named(self, tmp_path: Path) -> None:
-        header = f'{{"python": [3, {sys.version_info.minor}]}}'.encode()
+        header = f'{{"python": [3, {sys.version_info.minor}], "buffers": []}}'.encode()
 
         code, record = self.call(tmp_path, header, b"cno_such_module\nf\n.")
 
         assert code == 91
-        with pytest.raises(ResultError, match="no module 'no_such_module'"):
-            record.value()
+        with pytest.raises(MissingDependency, match=r"image a\.sif has no module 'no_such_module'") as caught:
+            record.value("a.sif")
+        assert (caught.value.module, caught.value.image) == ("no_such_module", "a.sif")
 
     def test_a_damaged_result_is_told(self, tmp_path: Path) -> None:
         runner.write(str(tmp_path / "result"), {"kind": "value"}, pickle.dumps([1, 2, 3]))

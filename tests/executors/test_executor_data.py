@@ -1,0 +1,273 @@
+"""Data of calls by size: small in the request, large as objects that are stored once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+from support.fake_service import FakeService, Received, Reply, says
+
+from prominence import ProminenceClient, Session
+from prominence.exceptions import ResultError, ServiceError
+from prominence_executors import ProminenceExecutor
+from prominence_executors.calls.modules import Shipment
+from prominence_executors.calls.objects import ObjectStore
+from prominence_executors.calls.packing import RESULT, Packer
+from prominence_executors.calls.results import Record
+from prominence_executors.runner import main as runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ARRAY = np.arange(300_000, dtype=np.float64)
+NUMBERS = list(range(60_000))
+
+
+def stored_names(session: Session) -> set[str]:
+    return {entry["name"] for entry in session.client.list_objects()}
+
+
+def sent_bytes(future: Any) -> int:
+    return sum(len(each.read()) for each in future.job.input_files)
+
+
+def add_up(values: Any, more: float = 0) -> float:
+    return float(sum(values)) + more
+
+
+def plus_length(value: Any, number: int) -> int:
+    return len(value) + number
+
+
+class TestObjects:
+    def test_an_array_is_stored_once_and_not_in_any_request(
+        self, executor: ProminenceExecutor, session: Session
+    ) -> None:
+        before = stored_names(session)
+
+        futures = [executor.submit(add_up, ARRAY, more) for more in range(5)]
+
+        expected = float(ARRAY.sum())
+        assert [future.result() for future in futures] == [expected + more for more in range(5)]
+        (name,) = stored_names(session) - before
+        assert name.startswith("prominence-")
+        assert name.endswith(".bin")
+        assert all(sent_bytes(future) < 60_000 for future in futures)
+
+    @pytest.mark.parametrize("value", [NUMBERS, dict.fromkeys(NUMBERS), bytes(200_000), "x" * 200_000])
+    def test_large_arguments_of_any_kind_are_shared(
+        self, value: Any, executor: ProminenceExecutor, session: Session
+    ) -> None:
+        before = stored_names(session)
+
+        futures = [executor.submit(plus_length, value, number) for number in range(3)]
+
+        assert [future.result() for future in futures] == [len(value) + number for number in range(3)]
+        assert all(sent_bytes(future) < 60_000 for future in futures)
+        assert len(stored_names(session) - before) == 1
+
+    def test_what_a_function_captures_is_shared(self, executor: ProminenceExecutor, session: Session) -> None:
+        before = stored_names(session)
+        table = {number: str(number) for number in range(20_000)}
+
+        def look_up(number: int) -> tuple[str, float]:
+            return table[number], float(ARRAY[number])
+
+        futures = [executor.submit(look_up, number) for number in range(4)]
+
+        assert [future.result() for future in futures] == [(str(n), float(n)) for n in range(4)]
+        assert len(stored_names(session) - before) == 2
+
+    def test_the_same_object_in_several_arguments_is_the_same_in_the_job(
+        self, executor: ProminenceExecutor
+    ) -> None:
+        def compare(first: Any, second: Any, inside: dict[str, Any]) -> list[bool]:
+            return [first is second, second is inside["it"]]
+
+        small = [1]
+
+        assert executor.submit(compare, NUMBERS, NUMBERS, {"it": NUMBERS}).result() == [True, True]
+        assert executor.submit(compare, small, small, inside={"it": small}).result() == [True, True]
+
+    def test_arrays_can_be_written_to_in_the_job_and_here(self, executor: ProminenceExecutor) -> None:
+        def doubled(array: Any) -> Any:
+            array *= 2
+            return {"array": array, "part": array[::2], "small": array[:3]}
+
+        result = executor.submit(doubled, ARRAY).result()
+
+        assert np.array_equal(result["array"], 2 * ARRAY)
+        assert np.array_equal(result["part"], 2 * ARRAY[::2])
+        result["array"] += 1
+        result["small"] += 1
+        assert result["small"][0] == 1
+
+    def test_what_is_changed_after_submit_is_sent_as_it_was(self, session: Session) -> None:
+        with ProminenceExecutor(max_workers=1, session=session) as executor:
+            first = executor.submit("sleep 600")
+            array = np.ones(200_000)
+            waiting = executor.submit(add_up, array)
+            array[:] = 5
+            first.kill()
+
+            assert waiting.result() == 200_000
+
+    def test_put_stands_for_the_object(self, executor: ProminenceExecutor, session: Session) -> None:
+        stored = executor.put({"array": ARRAY, "text": "small"})
+        before = stored_names(session)
+
+        def look(whole: Any, others: list[Any]) -> list[Any]:
+            return [whole["text"], float(whole["array"][-1]), others[0] is whole, others[1]]
+
+        futures = [executor.submit(look, stored, [stored, number]) for number in range(3)]
+
+        assert [future.result() for future in futures] == [
+            ["small", 299_999.0, True, number] for number in range(3)
+        ]
+        assert stored_names(session) == before
+
+    def test_put_of_large_bytes_and_of_what_was_put(self, executor: ProminenceExecutor) -> None:
+        content = os.urandom(300_000)
+
+        inner = executor.put(content)
+        outer = executor.put([inner, "more"])
+
+        assert executor.submit(lambda given: given, outer).result() == [content, "more"]
+
+    def test_what_cannot_be_put_is_told_at_once(self, executor: ProminenceExecutor) -> None:
+        with pytest.raises(TypeError, match="lock"):
+            executor.put(threading.Lock())
+
+    def test_close_deletes_what_was_stored(self, session: Session) -> None:
+        before = stored_names(session)
+        executor = ProminenceExecutor(session=session)
+        future = executor.submit(add_up, ARRAY)
+        executor.put(NUMBERS)
+
+        executor.close(delete=True)
+
+        assert future.result() == float(ARRAY.sum())
+        assert stored_names(session) == before
+
+
+class TestObjectStore:
+    @pytest.fixture
+    def fake(self) -> Iterator[FakeService]:
+        with FakeService() as service:
+            yield service
+
+    def test_threads_that_need_the_same_object_wait_for_one_upload(self, fake: FakeService) -> None:
+        names: list[str] = []
+        is_asked, may_go_on = threading.Event(), threading.Event()
+
+        def place(request: Received) -> Reply:
+            names.append(request.json()["filename"])
+            is_asked.set()
+            may_go_on.wait(30)
+            return says({"url": fake.url + "/put"}, 201)
+
+        fake.script("POST", "/data/upload", place)
+        fake.script("PUT", "/put", Reply())
+        with ProminenceClient(fake.url, "a-token") as client, ThreadPoolExecutor(4) as threads:
+            store = ObjectStore(client, "session")
+            contents = {store.name_of(b"content"): b"content"}
+            waiting = [threads.submit(store.ensure, contents) for _ in range(4)]
+            is_asked.wait(30)
+            may_go_on.set()
+            for each in waiting:
+                each.result(30)
+
+        assert names == [
+            "prominence-session-ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73.bin"
+        ]
+
+    def test_an_upload_that_failed_is_tried_again_by_the_next_call(self, fake: FakeService) -> None:
+        answers = [says({"error": "no"}, 400), says({"url": fake.url + "/put"}, 201)]
+        fake.script("POST", "/data/upload", lambda _: answers.pop(0))
+        fake.script("PUT", "/put", Reply())
+        with ProminenceClient(fake.url, "a-token") as client:
+            store = ObjectStore(client, "session")
+            contents = {store.name_of(b"content"): b"content"}
+
+            with pytest.raises(ServiceError, match="no"):
+                store.ensure(contents)
+            store.ensure(contents)
+            store.ensure(contents)
+
+        assert not answers
+
+
+class TestFiles:
+    """From packing to the result, without a service."""
+
+    @pytest.fixture
+    def packer(self) -> Packer:
+        return Packer(ObjectStore(cast("Any", None), "session"), Shipment(None))
+
+    @pytest.fixture(autouse=True)
+    def _in_scratch(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def write(self, packed: Any, folder: Path) -> list[str]:
+        for each in packed.input_files:
+            (folder / each.filename).write_bytes(each.read())
+        for artifact in packed.artifacts:
+            (folder / artifact.name).write_bytes(packed.contents[artifact.name])
+        return str(packed.command).split()[2:]
+
+    @pytest.mark.parametrize("size", [0, 1, 1_000, 99_999, 100_000, 250_000])
+    def test_data_of_every_size_comes_back(self, size: int, packer: Packer, tmp_path: Path) -> None:
+        values = [bytes(size), bytearray(size), "é" * size, np.ones(size, "u1"), [0] * size, {"k": (size,)}]
+        packed = packer.call(lambda *given: list(given), values, {})
+
+        assert runner.main(self.write(packed, tmp_path)) == 0
+
+        found = Record.parse((tmp_path / RESULT).read_bytes()).value("image")
+        assert [type(each) for each in found] == [type(each) for each in values]
+        assert all(np.array_equal(here, there) for here, there in zip(values, found, strict=True))
+
+    def test_an_object_that_is_damaged_is_not_used(self, packer: Packer, tmp_path: Path) -> None:
+        packed = packer.call(len, [bytes(200_000)], {})
+        arguments = self.write(packed, tmp_path)
+        (tmp_path / packed.artifacts[0].name).write_bytes(bytes(199_999))
+
+        assert runner.main(arguments) == 91
+        with pytest.raises(ResultError, match="cannot be read in the job") as caught:
+            Record.parse((tmp_path / RESULT).read_bytes()).value("image")
+        assert "is damaged" in str(caught.value.__cause__)
+
+    def test_a_chunk_tells_of_every_item_up_to_a_crash(self, packer: Packer, tmp_path: Path) -> None:
+        chunks = [[(1,), (0,), (4,)], [(2,)]]
+        packed = packer.chunks(lambda divisor: 4 / divisor, chunks)
+        arguments = self.write(packed, tmp_path)[:-1]
+
+        assert runner.main([*arguments, "0"]) == 1
+        content = (tmp_path / RESULT).read_bytes()
+
+        def outcomes(content: bytes) -> list[Any]:
+            _, *records = Record.parse_all(content)
+            found = [each for record in records for each in record.item_outcomes("image")]
+            return [each.value if each.error is None else type(each.error) for each in found]
+
+        assert outcomes(content) == [4.0, ZeroDivisionError, 1.0]
+        assert outcomes(content[:-1]) == [4.0, ZeroDivisionError]
+        assert runner.main([*arguments, "1"]) == 0
+        assert outcomes((tmp_path / RESULT).read_bytes()) == [2.0]
+
+    def test_a_value_of_a_chunk_that_cannot_be_pickled_fails_alone(
+        self, packer: Packer, tmp_path: Path
+    ) -> None:
+        packed = packer.chunks(lambda make: make(), [[(int,), (threading.Lock,), (str,)]])
+
+        assert runner.main([*self.write(packed, tmp_path)[:-1], "0"]) == 1
+        _, *records = Record.parse_all((tmp_path / RESULT).read_bytes())
+        first, second, third = (each for record in records for each in record.item_outcomes("image"))
+        assert (first.value, third.value) == (0, "")
+        assert isinstance(second.error, ResultError)
