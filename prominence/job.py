@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from prominence.artifact import Artifact
 from prominence.description import JobDescription
@@ -13,18 +13,16 @@ from prominence.outputs import fetch_output, input_content
 from prominence.snapshot import Execution, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
 
     from prominence.client.downloads import Progress
     from prominence.client.job_calls import Stream
     from prominence.client.submission import Submission, Submitted
-    from prominence.exceptions import ProminenceError
     from prominence.outputs import OutputKind
     from prominence.session import Session
     from prominence.watch import Watcher
-    from prominence.watched import Watch
 
 
 class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descriptions have no hash
@@ -41,6 +39,13 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
         JobDescription.__init__(self, **description)
         Life.__init__(self, id, session)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], session: Session | None = None) -> Self:
+        """A new job that has this JSON; raises InvalidDescription where that has another structure."""
+        made = super().from_dict(data)
+        made._given_session = session  # noqa: SLF001 - of its own class
+        return made
 
     @classmethod
     def attached(cls, entry: dict[str, Any], session: Session | None = None) -> Job:
@@ -63,26 +68,6 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def succeeded(self) -> bool:
         """True when the job has completed and all its tasks ended with exit code 0."""
         return self._id is not None and self._detailed().succeeded
-
-    def follow(
-        self,
-        on_change: Callable[[JobSnapshot], None],
-        on_failure: Callable[[ProminenceError], None],
-    ) -> Watch[JobSnapshot]:
-        """Have each new state of the job told, the last time when it has ended.
-
-        Returns at once. Both are called in the session's watcher thread, so they must be quick;
-        ``on_failure`` when nothing more can be learned of the job.
-        """
-
-        def changed(snapshot: JobSnapshot) -> None:
-            self._snapshot = snapshot
-            on_change(snapshot)
-
-        has_ended = self._snapshot is not None and self._snapshot.has_ended  # then no change will tell
-        revision = None if has_ended else self._revision
-        is_known = self._is_known or self._snapshot is not None
-        return self._watcher.watch(self._known_id(), changed, on_failure, revision, is_known=is_known)
 
     def delete(self) -> bool:
         """End the job; False when it had ended before, or the service does not know it."""

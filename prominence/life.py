@@ -12,10 +12,13 @@ from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prominence.client.submission import Submitted
     from prominence.description import Violation
     from prominence.session import Session
     from prominence.watch import Watcher
+    from prominence.watched import Watch
 
 S = TypeVar("S", bound=Snapshot)
 
@@ -125,6 +128,24 @@ class Life(Generic[S]):
             )
         self.check_is_single()
         return known.status
+
+    def follow(
+        self, on_change: Callable[[S], None], on_failure: Callable[[ProminenceError], None]
+    ) -> Watch[S]:
+        """Have each new state told, the last time when it has ended.
+
+        Returns at once. Both are called in the session's watcher thread, so they must be quick;
+        ``on_failure`` when nothing more can be learned.
+        """
+
+        def changed(snapshot: S) -> None:
+            self._snapshot = snapshot
+            on_change(snapshot)
+
+        has_ended = self._snapshot is not None and self._snapshot.has_ended  # then no change will tell
+        revision = None if has_ended else self._revision
+        is_known = self._is_known or self._snapshot is not None
+        return self._watcher.watch(self._known_id(), changed, on_failure, revision, is_known=is_known)
 
     def check_is_single(self) -> None:
         """Raise DuplicateRun, once, where :meth:`create` had to send it twice and both have come to run."""

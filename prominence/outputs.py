@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from prominence.exceptions import NotFound
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prominence.client.downloads import Known, Progress
     from prominence.snapshot import JobSnapshot
 
-    OutputKind = Literal["outputFiles", "outputDirs"]
+OutputKind = Literal["outputFiles", "outputDirs"]
 
 
 def input_content(snapshot: JobSnapshot, name: str) -> bytes:
@@ -30,6 +30,24 @@ def input_content(snapshot: JobSnapshot, name: str) -> bytes:
         if entry["filename"] == name:
             return base64.b64decode(entry["content"])
     raise _no_such("input file", name, inputs, "filename")
+
+
+class Output(NamedTuple):
+    """An output of a job; ``file_name`` is that of the stored file, empty where there is none."""
+
+    kind: OutputKind
+    name: str
+    file_name: str
+
+
+def outputs_of(snapshot: JobSnapshot) -> list[Output]:
+    """Files and directories that the job was to leave."""
+    kinds: tuple[OutputKind, ...] = ("outputFiles", "outputDirs")
+    return [
+        Output(kind, str(entry["name"]), _file_name(entry))
+        for kind in kinds
+        for entry in snapshot.entry.get(kind) or []
+    ]
 
 
 def output_entry(snapshot: JobSnapshot, kind: OutputKind, name: str) -> dict[str, Any]:
@@ -58,8 +76,12 @@ def _base_name(entry: dict[str, Any], _kind: OutputKind) -> str:
 
 
 def _stored_name(entry: dict[str, Any], kind: OutputKind) -> str:
-    stored = posixpath.basename(unquote(urlsplit(entry.get("url") or "").path))
+    stored = _file_name(entry)
     return stored.removesuffix(".tgz") if kind == "outputDirs" else stored
+
+
+def _file_name(entry: dict[str, Any]) -> str:
+    return posixpath.basename(unquote(urlsplit(entry.get("url") or "").path))
 
 
 def fetch_output(

@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from prominence.description.job import users_labels
+
 TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
+_SAID_BY_SERVICE: Final = ("id", "status", "statusReason", "events", "execution", "progress", "parameters")
 
 
 class Events(dict[str, int]):
@@ -99,6 +102,15 @@ class Snapshot:
     @property
     def events(self) -> Events:
         return Events(self.entry.get("events") or {})
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The API's JSON that submits it again; whole only where the answer was a detailed one."""
+        found = {name: value for name, value in self.entry.items() if name not in _SAID_BY_SERVICE}
+        for name in ("outputFiles", "outputDirs"):
+            if name in found:
+                found[name] = [output["name"] for output in found[name]]
+        return {**found, "labels": users_labels(found.get("labels", {}))}
 
 
 class JobSnapshot(Snapshot):

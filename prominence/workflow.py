@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from prominence.description import WorkflowDescription
 from prominence.exceptions import NotFound
@@ -12,6 +12,8 @@ from prominence.live import was_done
 from prominence.snapshot import WorkflowSnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from prominence.client.submission import Submission, Submitted
     from prominence.session import Session
     from prominence.watch import Watcher
@@ -29,6 +31,13 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
         WorkflowDescription.__init__(self, **description)
         Life.__init__(self, id, session)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], session: Session | None = None) -> Self:
+        """A new workflow that has this JSON; raises InvalidDescription where that has another structure."""
+        made = super().from_dict(data)
+        made._given_session = session  # noqa: SLF001 - of its own class
+        return made
 
     @property
     def progress(self) -> dict[str, int]:

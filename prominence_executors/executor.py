@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from prominence import Session
+from prominence.description.task import literally
 from prominence.exceptions import NotFound
 from prominence_executors.calls import packing
 from prominence_executors.calls.modules import Shipment
@@ -217,11 +218,10 @@ def _refused(job: Job, error: BaseException) -> Call:
 
 
 def _literally(words: Sequence[Any]) -> str:
-    """A command line that comes out as these words: the service replaces ``$`` names, but not ``$$``."""
     for number, word in enumerate(words):
         if not isinstance(word, str):
             raise TypeError(f"word {number} of the command is {word!r}: every word must be a string")
-    return shlex.join(words).replace("$", "$$")
+    return literally(words)
 
 
 def _words(command: str) -> list[str]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prominence.client.api import ProminenceClient
 from prominence.client.auth import obtain_token
-from prominence.description.job import users_labels
 from prominence.description.rules import check_job, check_workflow, raise_invalid
+from prominence.documents import with_runtimes
 from prominence.exceptions import ContentMismatch, InvalidDescription, NotFound
 from prominence.settings import LoginSettings
+from prominence.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from prominence.client.job_calls import Stream
 
 _STATUSES: Final = (None, "all", "completed", "idle", "running")
-_NOT_INPUT: Final = ("id", "status", "statusReason", "events", "execution", "progress", "parameters")
-_IMAGE_ARCHIVES: Final = (".tar", ".tgz")
 Kind = Literal["jobs", "workflows"]
 
 
@@ -78,7 +77,7 @@ class PublicClient:
 
     def create_job(self, job: Mapping[str, Any]) -> int:
         """Submit a job in the API's JSON, in which a task's runtime may be left out; its id."""
-        complete = _with_runtimes(job)
+        complete = with_runtimes(job)
         raise_invalid(check_job(complete))
         return self._client.create_job(complete).id
 
@@ -86,7 +85,7 @@ class PublicClient:
         """Submit a workflow in the API's JSON, in which tasks' runtimes may be left out; its id."""
         complete = dict(workflow)
         if isinstance(complete.get("jobs"), list):
-            complete["jobs"] = [_with_runtimes(job) for job in complete["jobs"]]
+            complete["jobs"] = [with_runtimes(job) for job in complete["jobs"]]
         raise_invalid(check_workflow(complete))
         return self._client.create_workflow(complete).id
 
@@ -216,13 +215,8 @@ class PublicClient:
         return _text(self._client.read_output(job_id, stream, node=node, offset=offset))
 
     def _job_of(self, workflow_id: int, job: str, instance: int) -> int:
-        """Id of a workflow's job, or of its latest try: services answer by name with an error."""
-        name = f"/{job}" if instance < 0 else f"/{job}/{instance}"
-        found = self._client.list_workflow_jobs(workflow_id).jobs
-        ids = [int(each["id"]) for each in found if str(each.get("name")).endswith(name)]
-        if not ids:
-            raise NotFound(f"workflow {workflow_id} has no job {name[1:]}")
-        return max(ids)
+        """Services answer by name with an error."""
+        return self._client.find_workflow_job(workflow_id, job, None if instance < 0 else instance)
 
 
 def _listing(status: str | None, num: int, constraint: str | None, name: str | None) -> dict[str, Any]:
@@ -250,25 +244,7 @@ def _described(what: str, one: int, found: Sequence[dict[str, Any]], *, input_on
         raise NotFound(f"the service does not know {what} {one}, or it is somebody else's")
     if not input_only:
         return found[0]
-    entry = {name: value for name, value in found[0].items() if name not in _NOT_INPUT}
-    for name in ("outputFiles", "outputDirs"):
-        if name in entry:
-            entry[name] = [each["name"] for each in entry[name]]
-    return {**entry, "labels": users_labels(entry.get("labels", {}))}
-
-
-def _with_runtimes(job: Any) -> Any:
-    """The job with a runtime for each task that has none, chosen by the image."""
-    if not isinstance(job, dict) or not isinstance(job.get("tasks"), list):
-        return job
-    return {**job, "tasks": [_with_runtime(task) for task in job["tasks"]]}
-
-
-def _with_runtime(task: Any) -> Any:
-    if not isinstance(task, dict) or "runtime" in task:
-        return task
-    is_archive = any(suffix in str(task.get("image")) for suffix in _IMAGE_ARCHIVES)
-    return {**task, "runtime": "udocker" if is_archive else "singularity"}
+    return Snapshot(found[0]).description
 
 
 def _text(content: bytes) -> str:

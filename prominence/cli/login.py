@@ -9,10 +9,15 @@ from prominence.client import auth
 
 @click.command()
 def login() -> None:
-    """Log in: open the address that is shown, enter the code, and approve.
+    """Log in: open an address, enter a code, approve.
 
     The token is kept in ~/.prominence/token; programs that wait for jobs take it up. PROMINENCE_OIDC_URL is
     the address of the identity provider.
+
+    \b
+    Example:
+      export PROMINENCE_OIDC_URL=https://login.example
+      prominence login
     """
     auth.login(show=click.echo)
     click.echo("Logged in.")
@@ -20,9 +25,13 @@ def login() -> None:
 
 @click.command()
 def register() -> None:
-    """Register a client at the identity provider, in place of an earlier one.
+    """Register a client at the identity provider.
 
-    `prominence login` does so when it is needed for the first time.
+    It takes the place of an earlier one. `prominence login` does so when it is needed for the first time.
+
+    \b
+    Example:
+      prominence register
     """
     client = auth.register()
     click.echo(f"Registered as {client.client_id}.")

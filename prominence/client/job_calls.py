@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from prominence.client.calls import Calls, Listing, ids_text, listing_query
-from prominence.exceptions import InvalidDescription
+from prominence.exceptions import InvalidDescription, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Stream = Literal["stdout", "stderr"]
 NO_SUCH_JOB = "No such job"
+_NAMES_SHOWN: Final = 20
 
 
 class JobCalls(Calls):
@@ -63,6 +64,19 @@ class JobCalls(Calls):
         """All jobs of a workflow, active and ended."""
         query = {"id": str(int(workflow_id)), "workflow": "true", "all": "true"}
         return Listing.of(self._get("/jobs", {**query, "detail": "true"} if detail else query))
+
+    def find_workflow_job(self, workflow_id: int, job: str, instance: int | None = None) -> int:
+        """Id of a workflow's job, or of its latest try; ``instance`` is its number where a factory made it.
+
+        Raises NotFound where the workflow has no such job.
+        """
+        end = f"/{job}" if instance is None else f"/{job}/{instance}"
+        found = self.list_workflow_jobs(workflow_id).jobs
+        ids = [int(each["id"]) for each in found if str(each.get("name")).endswith(end)]
+        if not ids:
+            known = ", ".join(sorted({str(each.get("name")) for each in found})[:_NAMES_SHOWN]) or "none"
+            raise NotFound(f"workflow {workflow_id} has no job {end[1:]}; it has {known}")
+        return max(ids)
 
     def list_changed_jobs(self, since: int, wait: float) -> Listing:
         """Jobs that changed after a revision, waiting up to ``wait`` seconds for one.

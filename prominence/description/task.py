@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
 
 from prominence.description.base import Description, as_object
 from prominence.description.checks import HIDDEN
+
+_IMAGE_ARCHIVES: Final = (".tar", ".tgz")
+
+
+def runtime_for(image: object) -> str:
+    """The container runtime for an image: only udocker takes archives."""
+    return "udocker" if any(suffix in str(image) for suffix in _IMAGE_ARCHIVES) else "singularity"
+
+
+def literally(words: Iterable[str]) -> str:
+    """A command line that comes out as these words: the service replaces ``$`` names, but not ``$$``."""
+    return shlex.join(words).replace("$", "$$")
 
 
 class Task(Description):

@@ -1,5 +1,13 @@
 """Plugins of the library: found by entry points of the group ``prominence``, called through pluggy."""
 
-from prominence.plugins.manager import PROJECT, LoadFailure, PluginSet, hookimpl, hookspec, plugins
+from prominence.plugins.manager import (
+    PROJECT,
+    LoadedPlugin,
+    LoadFailure,
+    PluginSet,
+    hookimpl,
+    hookspec,
+    plugins,
+)
 
-__all__ = ["PROJECT", "LoadFailure", "PluginSet", "hookimpl", "hookspec", "plugins"]
+__all__ = ["PROJECT", "LoadFailure", "LoadedPlugin", "PluginSet", "hookimpl", "hookspec", "plugins"]

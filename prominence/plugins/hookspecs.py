@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def prominence_commands() -> list[click.Command]:  # type: ignore[empty-body]
     """Verbs to add to the ``prominence`` command.
 
-    Called once, when the command starts. The verbs of all plugins are added; one that has the name of a
-    verb that is there already is left out. Example::
+    Called once, when the command is given a verb that is not its own, or lists all verbs. The verbs of all
+    plugins are added; one that has the name of a verb that is there already is left out. Example::
 
         @hookimpl
         def prominence_commands():

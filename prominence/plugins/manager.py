@@ -20,7 +20,16 @@ log = logging.getLogger(__name__)
 
 ENTRY_POINTS: Final = "prominence"
 
-__all__ = ["ENTRY_POINTS", "PROJECT", "LoadFailure", "PluginSet", "hookimpl", "hookspec", "plugins"]
+__all__ = [
+    "ENTRY_POINTS",
+    "PROJECT",
+    "LoadFailure",
+    "LoadedPlugin",
+    "PluginSet",
+    "hookimpl",
+    "hookspec",
+    "plugins",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,22 @@ class LoadFailure:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedPlugin:
+    """A plugin in use, the distribution that it is from, and the hooks that it implements."""
+
+    name: str
+    distribution: str
+    hooks: tuple[str, ...]
+
+
 class PluginSet:
     """The hooks (``hook.<name>(...)``) of all plugins that could be loaded."""
 
     def __init__(self, found: Iterable[EntryPoint]) -> None:
         self.manager = pluggy.PluginManager(PROJECT)
         self.manager.add_hookspecs(hookspecs)
+        self.loaded: list[LoadedPlugin] = []
         self.failures: list[LoadFailure] = []
         for entry_point in found:
             self._load(entry_point)
@@ -53,11 +72,19 @@ class PluginSet:
                 add_hookspecs(self.manager)
             self.manager.register(plugin, entry_point.name)
         except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
-            distribution = entry_point.dist
-            name = f"{distribution.name} {distribution.version}" if distribution else "unknown"
-            failure = LoadFailure(entry_point.name, name, f"{type(error).__name__}: {error}")
+            cause = f"{type(error).__name__}: {error}"
+            failure = LoadFailure(entry_point.name, _distribution(entry_point), cause)
             self.failures.append(failure)
             log.warning("plugin %s of %s is not used: %s", failure.name, failure.distribution, failure.cause)
+        else:
+            callers = self.manager.get_hookcallers(plugin) or []
+            hooks = tuple(sorted(caller.name for caller in callers if caller.has_spec()))
+            self.loaded.append(LoadedPlugin(entry_point.name, _distribution(entry_point), hooks))
+
+
+def _distribution(entry_point: EntryPoint) -> str:
+    found = entry_point.dist
+    return f"{found.name} {found.version}" if found else "unknown"
 
 
 @cache

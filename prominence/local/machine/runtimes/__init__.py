@@ -34,6 +34,11 @@ def choose_runtime(wanted: str) -> str:
     return name
 
 
+def installed_runtimes() -> dict[str, bool]:
+    """The container programs in the PATH, by preference, and whether each can be used."""
+    return {name: _works(name) for name in _BY_PREFERENCE if shutil.which(name) is not None}
+
+
 def runtime_of(settings: RuntimeSettings, cache: Path) -> Runtime:
     """The runtime of that name; ``cache`` is where it may keep what it makes of images."""
     name = settings.name or HostRuntime.name
