@@ -10,11 +10,15 @@ import sys
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import prominence
 import prominence_executors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,19 +65,27 @@ def test_listing_executors_imports_no_host() -> None:
 
 
 def test_the_runner_needs_the_standard_library_alone() -> None:
-    source = (ROOT / "prominence_executors" / "runner" / "main.py").read_text()
-    imported = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            imported |= {each.name.split(".")[0] for each in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
+    sources = (ROOT / "prominence_executors" / "runner").glob("*.py")
+    imported = {name for source in sources for name in _imported(ast.parse(source.read_text()))}
 
-    assert imported - set(sys.stdlib_module_names) == {"cloudpickle"}  # which it carries
+    carried = {"cloudpickle", "prominence_runner"}
+    assert imported - set(sys.stdlib_module_names) == carried
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Top-level names of the modules that are imported when a program runs."""
+    if isinstance(node, ast.Import):
+        yield from (each.name.split(".")[0] for each in node.names)
+    elif isinstance(node, ast.ImportFrom) and not node.level:
+        yield (node.module or "").split(".")[0]
+    elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child)
 
 
 def test_the_environment_is_read_in_one_place() -> None:
     passes_on = {"daemon.py", "inherited.py"}  # give a few plain variables to processes that they start
+    in_jobs = {"main.py"}  # what the service sets there
     readers = {
         file.name
         for package in ("prominence", "prominence_executors")
@@ -81,7 +93,7 @@ def test_the_environment_is_read_in_one_place() -> None:
         if "os.environ" in file.read_text()
     }
 
-    assert readers - passes_on == {"settings.py"}
+    assert readers - passes_on - in_jobs == {"settings.py"}
 
 
 def test_the_home_directory_is_found_in_one_place() -> None:

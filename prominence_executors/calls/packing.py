@@ -103,6 +103,10 @@ def runner() -> bytes:
 
 @cache
 def pickler() -> bytes:
-    """cloudpickle as an archive that Python can import from."""
+    """cloudpickle, and what the runner imports, as an archive that Python can import from."""
     package = Path(cloudpickle.__file__).parent
-    return modules.archive((f"cloudpickle/{file.name}", file.read_bytes()) for file in package.glob("*.py"))
+    sources = [(f"cloudpickle/{file.name}", file.read_bytes()) for file in package.glob("*.py")]
+    for name in ("__init__", "fence", "store"):
+        content = (files("prominence_executors.runner") / f"{name}.py").read_bytes()
+        sources.append((f"prominence_runner/{name}.py", content))
+    return modules.archive(sources)

@@ -4,8 +4,9 @@ Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL and RESULT c
 JSON and then bytes. The result is written whole, by rename: first a record that the call has begun, later
 what came of it, so that a call which is killed in between still tells that much. With INDEX, CALL holds a
 function and many chunks of items, and that chunk's are called one by one; what came of them is appended
-to the result, so that those before a crash are not lost. PICKLER is an archive with cloudpickle, MODULES
-one with the user's own modules (if there are any). Every import here costs every call, so there are few.
+to the result, so that those before a crash are not lost. PICKLER is an archive with cloudpickle and the
+rest of the runner, MODULES one with the user's own modules (if there are any). Every import here costs
+every call, so there are few.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from prominence_executors.runner.fence import Fence
+
 FORMAT = 1
 USER_ERROR = 1
 PYTHON_DIFFERS = 90  # exit codes of our own, none that shells or common programs use
 CALL_UNREADABLE = 91
+NOT_THE_OWNER = 92
+NO_STORE = 93
+HAS_BEGUN_BEFORE = 94
+FENCE = "PROMINENCE_FENCE"
 LARGE = 100_000  # bytes of a buffer that stays out of the pickle
 TOGETHER_S = 0.1  # outcomes of items within so long a time are written together
 DIGEST_LENGTH = 64
@@ -37,39 +44,42 @@ def main(arguments: list[str]) -> int:
     call_path, result_path, pickler, modules, *index = arguments
     sys.path.append(os.path.abspath(pickler))
     sys.path.insert(0, os.path.abspath(modules))
-    write(result_path, {"kind": "started"})
+    result = Result(result_path)
     here = list(sys.version_info[:2])
     try:
         header, payload = split(read(call_path))
         if header["python"] != here:
-            write(result_path, {"kind": "python", "here": here})
+            result.write({"kind": "python", "here": here})
             return PYTHON_DIFFERS
+        if FENCE in os.environ and not result.claim():
+            return result.refusal
+        result.write({"kind": "started"})
         work = load_chunk(header, payload, int(index[0])) if index else load(payload, header["buffers"], {})
     except BaseException as error:
-        write_error(result_path, "unreadable", error)
+        result.write_error("unreadable", error)
         return CALL_UNREADABLE
     del payload
-    return call_items(result_path, *work) if index else call(result_path, *work)
+    return call_items(result, *work) if index else call(result, *work)
 
 
-def call(result_path: str, function: Callable[..., Any], args: Any, kwargs: Any) -> int:
+def call(result: Result, function: Callable[..., Any], args: Any, kwargs: Any) -> int:
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
-        write_error(result_path, "exception", error)
+        result.write_error("exception", error)
         return USER_ERROR
     try:
         content = dumps(value)
     except BaseException as error:
-        write_error(result_path, "unpicklable", error)
+        result.write_error("unpicklable", error)
         return USER_ERROR
-    write(result_path, {"kind": "value"}, *content)
+    result.write({"kind": "value"}, *content)
     return 0
 
 
-def call_items(result_path: str, function: Callable[..., Any], items: list[Any]) -> int:
+def call_items(result: Result, function: Callable[..., Any], items: list[Any]) -> int:
     """One call after the other; an item that fails does not keep the next ones from being called."""
-    with open(result_path, "ab") as file:
+    with open(result.path, "ab") as file:
         outcomes = ItemOutcomes(file)
         for args in items:
             try:
@@ -193,18 +203,50 @@ def record(header: dict[str, Any], *content: bytes | memoryview) -> list[bytes |
     return [json.dumps(header).encode() + b"\n", *content]
 
 
-def write(path: str, header: dict[str, Any], *content: bytes | memoryview) -> None:
-    """Replace the result; on disk before it gets its name, so that it is never half there."""
-    scratch = path + ".new"
-    with open(scratch, "wb") as file:
-        file.writelines(record(header, *content))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+class Result:
+    """Where the outcome goes; with a fence, marked as that of this run."""
 
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.refusal = 0
+        self._fence: Fence | None = None
 
-def write_error(path: str, kind: str, error: BaseException) -> None:
-    write(path, *error_record(kind, error))
+    def claim(self) -> bool:
+        """Become the call's owner; False, with ``refusal`` as exit code, where it is not to be made here."""
+        from prominence_runner import fence, store  # type: ignore[import-not-found]  # in the archive
+
+        try:
+            claim = fence.Fence.of_job(os.environ)
+            verdict = claim.claim()
+        except store.Unusable as error:
+            self.write({"kind": "no-store", "text": str(error)})
+            self.refusal = NO_STORE
+            return False
+        if verdict == fence.OURS:
+            self._fence = claim
+            del os.environ[FENCE]  # no business of the user's code
+            return True
+        self.write({"kind": verdict})
+        codes = {fence.OTHERS: NOT_THE_OWNER, fence.INTERRUPTED: HAS_BEGUN_BEFORE, fence.COMMITTED: 0}
+        self.refusal = codes[verdict]
+        return False
+
+    def write(self, header: dict[str, Any], *content: bytes | memoryview) -> None:
+        """Replace the result; on disk before it gets its name, so that it is never half there."""
+        if self._fence is not None:
+            header["nonce"] = self._fence.nonce
+        pieces = record(header, *content)
+        scratch = self.path + ".new"
+        with open(scratch, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, self.path)
+        if self._fence is not None and header["kind"] != "started":
+            self._fence.commit(pieces, is_success=header["kind"] == "value")
+
+    def write_error(self, kind: str, error: BaseException) -> None:
+        self.write(*error_record(kind, error))
 
 
 def error_record(kind: str, error: BaseException) -> list[Any]:

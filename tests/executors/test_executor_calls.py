@@ -310,7 +310,7 @@ class TestRunner:
         assert (caught.value.module, caught.value.image) == ("no_such_module", "a.sif")
 
     def test_a_damaged_result_is_told(self, tmp_path: Path) -> None:
-        runner.write(str(tmp_path / "result"), {"kind": "value"}, pickle.dumps([1, 2, 3]))
+        runner.Result(str(tmp_path / "result")).write({"kind": "value"}, pickle.dumps([1, 2, 3]))
         content = (tmp_path / "result").read_bytes()
 
         for damaged in (content[:-1], content[:-1] + b"x", b"", b"text", content.partition(b"\n")[0]):
@@ -318,7 +318,7 @@ class TestRunner:
                 results.Record.parse(damaged)
 
     def test_a_call_that_only_began_tells_no_outcome(self, tmp_path: Path) -> None:
-        runner.write(str(tmp_path / "result"), {"kind": "started"})
+        runner.Result(str(tmp_path / "result")).write({"kind": "started"})
 
         assert not results.Record.parse((tmp_path / "result").read_bytes()).tells_the_outcome
 
