@@ -41,4 +41,4 @@ bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/local_queue.py
 
 clean:
-	rm -rf $(VENV) $(dir $(IDENTITY_PROVIDER)) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(dir $(IDENTITY_PROVIDER)) .venv-testsuite .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -20,6 +20,8 @@
     ├── WaitTimeout                 the job goes on; wait again (also a TimeoutError)
     ├── JobFailedError              the job ended without success
     │   ├── TaskExitError           a task's exit code was not zero
+    │   │   ├── TaskKilled          a signal ended it
+    │   │   └── CallLost            a call's process ended before it could tell (also a BrokenExecutor)
     │   ├── WalltimeExceeded        ask for more time
     │   ├── MemoryExceeded          ask for more memory
     │   ├── ImagePullFailed         correct the image's name
@@ -28,15 +30,22 @@
     │   ├── NoMatchingResources     ask for less
     │   ├── JobEvicted              the machine that ran it was lost: submit it again
     │   ├── JobDeleted              somebody deleted it
+    │   ├── JobHeld                 the service does not go on with it: have it released, or delete it
+    │   ├── JobLost                 the service knows nothing of it any more (also a BrokenExecutor)
+    │   ├── PythonMismatch          choose an image with the caller's Python
     │   └── OutcomeUnknown          it ended, and nothing tells how
     ├── ResultError                 a call's result could not be brought back or read
-    │   └── MissingDependency       choose an image with the module that the call needs, or send it along
+    │   ├── MissingDependency       choose an image with the module that the call needs, or send it along
+    │   ├── ResultNotPicklable      return something that can be pickled (also a PicklingError)
+    │   └── ResultUnreadable        it cannot be unpickled here (also a BrokenExecutor)
     └── LocalServiceError           the embedded service could not be started or used
 """
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
 from functools import partial
+from pickle import PicklingError
 from typing import TYPE_CHECKING, Any
 
 
@@ -243,6 +252,17 @@ class TaskExitError(JobFailedError):
     """A task ended with an exit code other than zero."""
 
 
+class TaskKilled(TaskExitError):
+    """A signal ended a task; its exit code is the signal's number, negative or, from a shell, above 128."""
+
+
+class CallLost(TaskExitError, BrokenExecutor):
+    """The process of a function call ended before it could tell its value or exception.
+
+    Pools of the standard library raise a BrokenExecutor then, too; here only this call is concerned.
+    """
+
+
 class WalltimeExceeded(JobFailedError):
     """The job ran longer than its walltime and was killed."""
 
@@ -275,6 +295,18 @@ class JobDeleted(JobFailedError):
     """The job was deleted before it ended."""
 
 
+class JobHeld(JobFailedError):
+    """The service has put the job on hold, and it has stayed there."""
+
+
+class JobLost(JobFailedError, BrokenExecutor):
+    """The service knows nothing of the job any more; whether it ran to its end cannot be told."""
+
+
+class PythonMismatch(JobFailedError):
+    """The job's image has no Python, or one of another minor version than the caller's."""
+
+
 class OutcomeUnknown(JobFailedError):
     """The service says that the job ended but nothing tells whether it succeeded."""
 
@@ -293,6 +325,14 @@ class MissingDependency(ResultError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), module=self.module, image=self.image), self.args
+
+
+class ResultNotPicklable(ResultError, PicklingError):
+    """A call succeeded, but its value cannot be pickled; the remote traceback is the cause."""
+
+
+class ResultUnreadable(ResultError, BrokenExecutor):
+    """A call succeeded, but its value cannot be unpickled here; the error that was raised is the cause."""
 
 
 class LocalServiceError(ProminenceError):

@@ -46,7 +46,7 @@ def follow_output(
     """
 
     def borne(call: Callable[[], T]) -> T:
-        return _bearing_outages(call, client.clock, outage_tolerance_s)
+        return bearing_outages(call, client.clock, outage_tolerance_s)
 
     output, run = _Output(client, job_id, stream, node), _Run()
     pause = _FIRST_PAUSE_S
@@ -121,7 +121,8 @@ class _Output:
         return rest
 
 
-def _bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float) -> T:
+def bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float) -> T:
+    """What a call returns, made again while it raises ServiceUnavailable, for at most that long."""
     end = clock.monotonic() + tolerance_s
     while True:
         try:
@@ -129,5 +130,5 @@ def _bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float) ->
         except ServiceUnavailable as error:
             if clock.monotonic() >= end:
                 raise
-            log.warning("cannot follow the output at the moment: %s", error)
+            log.warning("the service is not to be reached at the moment: %s", error)
         clock.sleep(_LONGEST_PAUSE_S)

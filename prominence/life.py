@@ -78,6 +78,12 @@ class Life(Generic[S]):
         """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
         return Events() if self._id is None else self._current().events
 
+    def use(self, session: Session) -> None:
+        """Be of this session's service, where none was given before; raises ProminenceError for another."""
+        if self._given_session not in {None, session}:
+            raise ProminenceError(f"the {self._what} belongs to another session")
+        self._given_session = session
+
     def create(self) -> int:
         """Submit it; its id.
 

@@ -22,8 +22,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
+from prominence.exceptions import NotFound
 from prominence.threads import WorkThreads
 from prominence_executors.calls.objects import ObjectStore
+from prominence_executors.failures import lost
+from prominence_executors.outcome import forward_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +53,7 @@ class Call:
     job: Job
     outcome: Callable[[Job, JobSnapshot], Any]
     contents: Mapping[str, bytes] = field(default_factory=dict)
+    forwards_output: bool = False
 
 
 class Group:
@@ -138,7 +142,7 @@ class Dispatcher:
     def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
         """Cancel those of these futures whose jobs were not sent."""
         for future in futures:
-            future.cancel()
+            future._cancel_unsent()  # noqa: SLF001 - the future's own half of this
         self._send_what_may()
 
     def join(self) -> None:
@@ -150,7 +154,7 @@ class Dispatcher:
             try:
                 self.session.sender.add(partial(self._send, *taken))
             except BaseException as error:  # noqa: BLE001 - it was taken, so it must end
-                self._finish(*taken, error=error)
+                self._fail(*taken, error)
 
     def _next(self) -> tuple[Call, Group] | None:
         """The next call that may be sent; cancelled ones are told so on the way."""
@@ -170,7 +174,9 @@ class Dispatcher:
 
     def _send(self, call: Call, group: Group) -> None:
         def failed(error: BaseException) -> None:
-            self._finish(call, group, error=error)
+            if isinstance(error, NotFound) and call.job.id is not None:
+                error = lost(call.job, error)
+            self._fail(call, group, error)
 
         try:
             self.objects.ensure(call.contents)
@@ -187,40 +193,45 @@ class Dispatcher:
         if not snapshot.has_ended:
             return
         try:
-            self._fetchers.add(lambda: self._bring_back(call, group, snapshot))
+            self._fetchers.add(lambda: self._finish(call, group, partial(_bring_back, call, snapshot)))
         except RuntimeError as error:  # no thread can be started
-            self._finish(call, group, error=error)
+            self._fail(call, group, error)
 
-    def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
-        try:
-            call.job.check_is_single()
-            value = call.outcome(call.job, snapshot)
-        except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
-            self._finish(call, group, error=error)
-        else:
-            self._finish(call, group, value=value)
+    def _fail(self, call: Call, group: Group, error: BaseException) -> None:
+        self._finish(call, group, partial(_settle, call.future.set_exception, error))
 
-    def _finish(
-        self, call: Call, group: Group, *, value: Any = None, error: BaseException | None = None
-    ) -> None:
+    def _finish(self, call: Call, group: Group, settle: Callable[[], None]) -> None:
         """Settle the future; then, with no reference to its outcome left here, make room for the next."""
-        future = call.future
         with self._lock:
             self._in_flight -= 1
         _here.finishing = self
         try:
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
-        except BaseException:  # of a callback: the standard library lets SystemExit and the like through
-            log.exception("a callback of %r failed", future)
+            settle()
         finally:
             _here.finishing = None
-            del value, error
-            group.discard(future)
+            del settle
+            group.discard(call.future)
             self._send_what_may()
 
     def is_finishing_here(self) -> bool:
         """True in a callback of one of its futures, which must not wait for that future."""
         return getattr(_here, "finishing", None) is self
+
+
+def _bring_back(call: Call, snapshot: JobSnapshot) -> None:
+    try:
+        call.job.check_is_single()
+        if call.forwards_output:
+            forward_output(call.job)
+        value = call.outcome(call.job, snapshot)
+    except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
+        _settle(call.future.set_exception, error)
+    else:
+        _settle(call.future.set_result, value)
+
+
+def _settle(tell: Callable[[Any], None], outcome: Any) -> None:
+    try:
+        tell(outcome)
+    except BaseException:  # of a callback: the standard library lets SystemExit and the like through
+        log.exception("a callback of a future failed")

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
-import shlex
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from prominence import Session
-from prominence.description.task import literally
-from prominence.exceptions import NotFound
-from prominence_executors.calls import packing
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
-from prominence_executors.calls.results import Record
-from prominence_executors.dispatch import Call, Dispatcher, Group
-from prominence_executors.future import ProminenceFuture
+from prominence_executors.dispatch import Dispatcher, Group
 from prominence_executors.options import JobOptions
-from prominence_executors.outcome import CompletedJob, completed_command, failure
+from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
-    from prominence import Job
-    from prominence.snapshot import JobSnapshot
+    from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
+    from prominence_executors.future import ProminenceFuture
+    from prominence_executors.outcome import CompletedJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 MAX_WORKERS: Final = 1000
-_INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
-_NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
-_NAME_CHARACTERS: Final = 100
 _IDS_SHOWN: Final = 10
 
 
@@ -66,27 +57,23 @@ class ProminenceExecutor(Executor):
         _groups.add(self._group)
 
     @overload
-    def submit(self, fn: str | Sequence[str], /) -> ProminenceFuture[CompletedJob]: ...
+    def submit(self, fn: str | Sequence[str] | Task | Job, /) -> ProminenceFuture[CompletedJob]: ...
     @overload
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ProminenceFuture[R]: ...
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ProminenceFuture[Any]:
-        """Run a function call or a command as a job.
+        """Run a function call, a command, a task or a job as a job.
 
         A function's future gives its value, or raises its exception with the remote traceback as cause. A
         command is a line, split into words as a shell does but run without one, or a list of words, taken
         literally; its future gives a :class:`CompletedJob` and raises TaskExitError when the exit code is
-        not 0, unless the option ``check`` is False. Both raise a JobFailedError when the job fails.
+        not 0, unless the option ``check`` is False. A Task is such a command with an image and environment
+        of its own, and a Job is run as it is described: options about what jobs are do not change it. All
+        raise a JobFailedError when the job fails.
 
         What cannot be pickled or is too large makes the future raise; nothing is sent then.
         """
-        if isinstance(fn, str):
-            call = self._command(fn, args, kwargs)
-        elif isinstance(fn, Sequence):
-            call = self._command(_literally(fn), args, kwargs)
-        elif callable(fn):
-            call = self._function_call(fn, args, kwargs)
-        else:
-            raise TypeError(f"a function, a command line or a list of words is needed, not {fn!r}")
+        packer = Packer(self._dispatcher.objects, self._shipment)
+        call = Submittable(self._options, self._dispatcher.session, packer).call(fn, args, kwargs)
         if not call.future.done():
             self._dispatcher.add(call, self._group)
         return call.future
@@ -158,84 +145,6 @@ class ProminenceExecutor(Executor):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} image={self._options.image!r} max_workers={self._max_workers}>"
-
-    def _function_call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
-        name = _name(getattr(function, "__name__", type(function).__name__))
-        try:
-            packed = Packer(self._dispatcher.objects, self._shipment).call(function, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - pickling runs users' code
-            return _refused(self._options.job("true", session=None, default_name=name), error)
-        session = self._dispatcher.session
-        env = {}
-        if session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
-            env[_INTERPRETER_VARIABLE] = session.client.settings.local.python
-        job = self._options.job(
-            packed.command,
-            session=session,
-            default_name=name,
-            env=env,
-            artifacts=packed.artifacts,
-            input_files=packed.input_files,
-            output_files=[packing.RESULT],
-        )
-        return Call(
-            ProminenceFuture(job), job, lambda job, snapshot: _value(job, snapshot, name), packed.contents
-        )
-
-    def _command(self, command: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        if args or kwargs:
-            raise TypeError("a command takes no further arguments: put them into the line or list")
-        words = _words(command)
-        job = self._options.job(
-            command, session=self._dispatcher.session, default_name=_name(words[0].rpartition("/")[2])
-        )
-        job.validate()
-        check = self._options.check
-        return Call(
-            ProminenceFuture(job),
-            job,
-            lambda job, snapshot: completed_command(job, snapshot, command, check=check),
-        )
-
-
-def _value(job: Job, snapshot: JobSnapshot, name: str) -> Any:
-    """The value of a call, or the exception that it raised; else the error that says how its job failed."""
-    try:
-        record = Record.parse(job.get_output_file(packing.RESULT, encoding=None))
-    except NotFound:
-        raise failure(job, snapshot, name) from None  # that it wrote no result follows from how it ended
-    lacks_outputs = record.kind == "value" and snapshot.status != "completed"
-    if not record.tells_the_outcome or lacks_outputs:
-        raise failure(job, snapshot, name)
-    return record.value(str(job.tasks[0].image))
-
-
-def _refused(job: Job, error: BaseException) -> Call:
-    future: ProminenceFuture[Any] = ProminenceFuture(job)
-    future.set_running_or_notify_cancel()
-    future.set_exception(error)
-    return Call(future, job, lambda *_: None)
-
-
-def _literally(words: Sequence[Any]) -> str:
-    for number, word in enumerate(words):
-        if not isinstance(word, str):
-            raise TypeError(f"word {number} of the command is {word!r}: every word must be a string")
-    return literally(words)
-
-
-def _words(command: str) -> list[str]:
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ValueError(f"the command {command!r} cannot be split into words: {error}") from error
-    if not words:
-        raise ValueError("the command is empty")
-    return words
-
-
-def _name(text: str) -> str:
-    return _NOT_IN_NAMES.sub("-", text).strip("-")[:_NAME_CHARACTERS] or "call"
 
 
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()

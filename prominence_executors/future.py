@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
@@ -9,10 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 from prominence.exceptions import ProminenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from prominence import Job
+    from prominence.client import Stream
     from prominence.snapshot import JobSnapshot
 
 R = TypeVar("R")
+
+log = logging.getLogger(__name__)
 
 
 class ProminenceFuture(Future[R]):
@@ -22,9 +28,13 @@ class ProminenceFuture(Future[R]):
     standard library; :meth:`kill` ends the job itself.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(
+        self, job: Job, *, in_background: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
+        """With ``in_background``, which runs a callable elsewhere, ``cancel`` ends a job that was sent."""
         super().__init__()
         self._job = job
+        self._in_background = in_background
         self._snapshot: JobSnapshot | None = None
         self._kill_lock = threading.Lock()
         self._kill_wanted = False
@@ -49,12 +59,28 @@ class ProminenceFuture(Future[R]):
         """What the job has written to its standard error so far; empty before it is sent."""
         return "" if self._job.id is None else self._job.stderr()
 
+    def logs(self, *, follow: bool = False, stream: Stream = "stdout") -> Iterator[str]:
+        """The output piece by piece, as :meth:`prominence.Job.logs`; nothing before the job is sent."""
+        return iter(()) if self._job.id is None else self._job.logs(follow=follow, stream=stream)
+
+    def cancel(self) -> bool:
+        """True when the call was not sent yet, and never will be; no request is made.
+
+        With the option ``kill_when_cancelled`` a job that was sent is ended in the background: still False,
+        and the future raises JobDeleted soon.
+        """
+        if self._cancel_unsent():
+            return True
+        if self._in_background is not None and not self.done():
+            self._in_background(self._kill_unwatched)
+        return False
+
     def kill(self) -> bool:
         """End the job, queued or running; the future then raises JobDeleted (or was cancelled).
 
         False when there was nothing to end any more.
         """
-        if self.cancel():
+        if self._cancel_unsent():
             return True
         if self.done():
             return False
@@ -63,6 +89,15 @@ class ProminenceFuture(Future[R]):
             if self._job.id is None:
                 return True  # being sent: ended as soon as it has an id
         return self._job.delete()
+
+    def _cancel_unsent(self) -> bool:
+        return super().cancel()
+
+    def _kill_unwatched(self) -> None:
+        try:
+            self.kill()
+        except ProminenceError as error:  # nobody waits for this request; the future goes on
+            log.warning("job %s was cancelled, but could not be ended: %s", self._job.id, error)
 
     def _sent(self) -> bool:
         """Called when the job has its id; True when it is to be ended at once."""

@@ -16,7 +16,7 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("artifacts", "input_files", "output_files", "output_directories"), Sequence, "a list"),
     (("resources",), Resources, "a Resources object"),
     (("policies",), JobPolicies, "a JobPolicies object"),
-    (("check",), bool, "True or False"),
+    (("check", "forward_output", "kill_when_cancelled"), bool, "True or False"),
 )
 
 
@@ -27,7 +27,10 @@ class JobOptions:
     ``image`` defaults to ``python:X.Y-slim`` of the caller's own Python. ``check`` tells whether a command
     that ends with another exit code than 0 raises. ``ship`` says which modules of the caller's own travel
     with function calls: ``"auto"`` those that a call reaches, a list of modules or their names exactly
-    these, None none; they are sent as they were when the executor first needed them.
+    these, None none; they are sent as they were when the executor first needed them. With ``forward_output``
+    a job's output is written to the caller's own streams when it has ended, before its future has its
+    outcome. With ``kill_when_cancelled`` ``future.cancel()``, and cancelling what awaits the future, also
+    ends a job that was sent already.
     """
 
     image: str = "python:{}.{}-slim".format(*sys.version_info)
@@ -44,6 +47,8 @@ class JobOptions:
     name: str | None = None
     check: bool = True
     ship: Ship = "auto"
+    forward_output: bool = False
+    kill_when_cancelled: bool = False
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -87,6 +92,14 @@ class JobOptions:
             workdir=self.workdir,
             env={**self.env, **(env or {})},
         )
+        job = self.job_of(task, session=session, default_name=default_name)
+        job.artifacts += artifacts
+        job.input_files += input_files
+        job.output_files += output_files
+        return job
+
+    def job_of(self, task: Task, *, session: Session | None, default_name: str) -> Job:
+        """A new job with this task; what options say of tasks is not looked at."""
         return Job(
             session=session,
             name=self.name or default_name,
@@ -94,8 +107,8 @@ class JobOptions:
             resources=self.resources,
             labels=dict(self.labels),
             policies=self.policies,
-            artifacts=[*self.artifacts, *artifacts],
-            input_files=[*self.input_files, *input_files],
-            output_files=[*self.output_files, *output_files],
+            artifacts=list(self.artifacts),
+            input_files=list(self.input_files),
+            output_files=list(self.output_files),
             output_directories=list(self.output_directories),
         )

@@ -1,57 +1,30 @@
-"""How a job ended, as a value or a typed exception.
+"""What a future gives for a job that has ended: a value, or an exception.
 
-What the runner recorded counts first, then the exit codes, then the service's reason.
+Two sources tell: the result that the runner of a function call wrote, and the state of the job. What the
+runner recorded counts first.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import (
-    ImagePullFailed,
-    JobDeleted,
-    JobEvicted,
-    JobFailedError,
-    MemoryExceeded,
-    NoMatchingResources,
-    OutcomeUnknown,
-    ProminenceError,
-    StageInFailed,
-    StageOutFailed,
-    TaskExitError,
-    WalltimeExceeded,
-)
+from prominence.exceptions import CallLost, NotFound, ProminenceError, PythonMismatch, TaskExitError
+from prominence.following import bearing_outages
+from prominence_executors.calls import packing
+from prominence_executors.calls.results import Record
+from prominence_executors.failures import exit_code, failure, kind_of
 
 if TYPE_CHECKING:
-    from prominence import Job
+    from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
 
-_STDERR_CHARACTERS: Final = 2000
+log = logging.getLogger(__name__)
 
-_BY_REASON: Final[tuple[tuple[str, type[JobFailedError]], ...]] = (  # the service's texts begin so
-    ("Walltime limit exceeded", WalltimeExceeded),
-    ("Job used too much memory", MemoryExceeded),
-    ("Container image pull failed", ImagePullFailed),
-    ("Artifact download failed", StageInFailed),
-    ("Artifact uncompress failed", StageInFailed),
-    ("Unable to stageout", StageOutFailed),
-    ("Stageout failed", StageOutFailed),
-    ("No matching resources", NoMatchingResources),
-    ("Maximum time queued was exceeded", NoMatchingResources),
-    ("Job was evicted", JobEvicted),
-)
-
-_ADVICE: Final[dict[type[JobFailedError], str]] = {
-    WalltimeExceeded: "ask for a longer resources.walltime (minutes)",
-    MemoryExceeded: "ask for more resources.memory (GB)",
-    ImagePullFailed: "check the image's name",
-    StageInFailed: "check the names of artifacts and inputs",
-    StageOutFailed: "check that the command writes its output files where they are declared",
-    NoMatchingResources: "ask for fewer cpus or less memory",
-    JobEvicted: "submit it again",
-}
+_NO_SUCH_COMMAND: Final = frozenset({127, 255})  # of shells, and of the service's containers
 
 
 @dataclass(frozen=True)
@@ -74,12 +47,6 @@ class CompletedJob:
         return f"CompletedJob(id={self.job.id}, command={self.command!r}, returncode={self.returncode})"
 
 
-def exit_code(snapshot: JobSnapshot) -> int | None:
-    """The first exit code that is not 0, else 0; None where no task is on record."""
-    codes = [code for code in snapshot.exit_codes if code is not None]
-    return next((code for code in codes if code), 0) if codes else None
-
-
 def completed_command(job: Job, snapshot: JobSnapshot, command: str, *, check: bool) -> CompletedJob:
     """The outcome of a command; raises the failure, other than an exit code with ``check=False``."""
     code = exit_code(snapshot)
@@ -88,46 +55,49 @@ def completed_command(job: Job, snapshot: JobSnapshot, command: str, *, check: b
     raise failure(job, snapshot, command)
 
 
-def failure(job: Job, snapshot: JobSnapshot, what: str) -> JobFailedError:
-    """The error that says how a job failed, with its evidence."""
-    kind = _kind(snapshot)
-    code = exit_code(snapshot)
-    text = f"job {snapshot.id} ({what}) {_verb(kind, snapshot, code)}"
-    if kind in _ADVICE:
-        text += f"; {_ADVICE[kind]}"
-    return kind(
-        text,
-        job_id=snapshot.id,
-        status=snapshot.status,
-        reason=snapshot.reason,
-        exit_codes=snapshot.exit_codes,
-        stderr=_last_lines(job),
-    )
+def call_value(session: Session, job: Job, snapshot: JobSnapshot, name: str) -> Any:
+    """The value of a call, or the exception that it raised; else the error that says how its job failed."""
 
+    def fetch() -> bytes:
+        return job.get_output_file(packing.RESULT, encoding=None)
 
-def _kind(snapshot: JobSnapshot) -> type[JobFailedError]:
-    if snapshot.status == "deleted":
-        return JobDeleted
-    for beginning, kind in _BY_REASON:
-        if snapshot.reason.startswith(beginning):
-            return kind
-    if exit_code(snapshot):
-        return TaskExitError
-    return OutcomeUnknown if snapshot.status == "completed" else JobFailedError
-
-
-def _verb(kind: type[JobFailedError], snapshot: JobSnapshot, code: int | None) -> str:
-    if kind is TaskExitError and code is not None:
-        return f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
-    if kind is OutcomeUnknown:
-        return "has completed, but the service knows nothing of its tasks"
-    return f"{snapshot.status}: {snapshot.reason or 'no reason given'}"
-
-
-def _last_lines(job: Job) -> str:
-    """The end of the job's standard error; empty where even that cannot be had."""
     try:
-        text: Any = job.stderr()
-    except ProminenceError:
-        return ""
-    return str(text)[-_STDERR_CHARACTERS:].strip()
+        record = Record.parse(bearing_outages(fetch, session.client.clock, session.outage_tolerance))
+    except NotFound:  # that it wrote no result follows from how it ended
+        raise _lost_call(job, snapshot, name, was_started=False) from None
+    if record.kind == "python":
+        raise _another_python(job, snapshot, name, record)
+    if not record.tells_the_outcome:
+        raise _lost_call(job, snapshot, name, was_started=True)
+    if record.kind == "value" and snapshot.status != "completed":  # outputs of the user's own are missing
+        raise failure(job, snapshot, name)
+    return record.value(str(job.tasks[0].image))
+
+
+def forward_output(job: Job) -> None:
+    """Write what the job has written to this process's own streams, as far as it can be had."""
+    for read, stream in ((job.stdout, sys.stdout), (job.stderr, sys.stderr)):
+        if stream is None:
+            continue
+        try:
+            stream.write(read())
+            stream.flush()
+        except (ProminenceError, OSError, ValueError) as error:  # a closed stream raises ValueError
+            log.warning("the output of job %s cannot be shown: %s", job.id, error)
+
+
+def _lost_call(job: Job, snapshot: JobSnapshot, name: str, *, was_started: bool) -> ProminenceError:
+    kind = kind_of(snapshot)
+    if not issubclass(kind, TaskExitError):
+        return failure(job, snapshot, name)
+    if not was_started and exit_code(snapshot) in _NO_SUCH_COMMAND:
+        text = f"could not be started: its image has no {packing.PYTHON}"
+        return failure(job, snapshot, name, kind=PythonMismatch, text=text)
+    return failure(job, snapshot, name, kind=CallLost)
+
+
+def _another_python(job: Job, snapshot: JobSnapshot, name: str, record: Record) -> ProminenceError:
+    there = ".".join(str(part) for part in record.header["here"])
+    here = "{}.{}".format(*sys.version_info)
+    text = f"was not made: its image has Python {there}, and the caller Python {here}"
+    return failure(job, snapshot, name, kind=PythonMismatch, text=text)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prominence_executors.calls.modules import Shipment
     from prominence_executors.calls.objects import ObjectStore
 
+PYTHON: Final = "python3"
 RUNNER: Final = "prominence-runner.py"
 PICKLER: Final = "prominence-pickler.zip"
 MODULES: Final = "prominence-modules.zip"
@@ -81,7 +82,7 @@ class Packer:
         archive = self._shipment.archive_for(pickling.modules)
         names.append(MODULES if archive is None else self._place(pickling, inputs, MODULES, archive))
         return PackedCall(
-            f"python3 {RUNNER} {names[0]} {RESULT} {PICKLER} {names[1]}{index}",
+            f"{PYTHON} {RUNNER} {names[0]} {RESULT} {PICKLER} {names[1]}{index}",
             [InputFile(name, data) for name, data in inputs.items()],
             [Artifact(name) for name in sorted(pickling.needed)],
             pickling.contents,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from prominence.exceptions import MissingDependency, ResultError
+from prominence.exceptions import MissingDependency, ResultError, ResultNotPicklable, ResultUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ class Record:
 
     @property
     def tells_the_outcome(self) -> bool:
-        return self.kind in {"value", "exception", "unpicklable", "unreadable", "python"}
+        return self.kind in {"value", "exception", "unpicklable", "unreadable"}
 
     def value(self, image: str) -> Any:
         """The call's value; raises the call's exception, or ResultError where it cannot be read.
@@ -108,7 +108,7 @@ class Record:
             return pickle.loads(self.pieces[0], buffers=self.pieces[1:])  # noqa: S301 - the job is the caller's own
         except BaseException as error:  # a result must never end the thread that reads it
             text = f"the call succeeded, but its value cannot be read here: {type(error).__name__}: {error}"
-            raise ResultError(text) from error
+            raise ResultUnreadable(text) from error
 
     def _unreadable(self, image: str) -> ResultError:
         module = self.header.get("module")
@@ -124,16 +124,11 @@ class Record:
     def _exception(self, image: str) -> BaseException:
         text = self.header.get("text", "")
         cause = RemoteTraceback(text)
-        if self.kind == "python":
-            here = ".".join(str(part) for part in self.header["here"])
-            return ResultError(
-                f"the job's image has Python {here}, the caller another minor version: "
-                "choose an image with the same one"
-            )
         if self.kind == "unreadable":
             return _with_cause(self._unreadable(image), cause)
         if self.kind == "unpicklable":
-            return _with_cause(ResultError("the call succeeded, but its value cannot be pickled"), cause)
+            text = "the call succeeded, but its value cannot be pickled"
+            return _with_cause(ResultNotPicklable(text), cause)
         if self.pieces:
             try:
                 found = self._load()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.until import until
 
-from prominence import InputFile
-from prominence.exceptions import InvalidDescription, TaskExitError
+from prominence import InputFile, Job, Session, Task
+from prominence.exceptions import InvalidDescription, ProminenceError, TaskExitError
 
 if TYPE_CHECKING:
+    from support.service import LocalService
+
     from prominence_executors import ProminenceExecutor
 
 
@@ -78,7 +81,7 @@ def test_words_must_be_strings(executor: ProminenceExecutor) -> None:
 
 
 def test_a_command_takes_no_arguments(executor: ProminenceExecutor) -> None:
-    with pytest.raises(TypeError, match="no further arguments"):
+    with pytest.raises(TypeError, match="only functions take further arguments"):
         executor.submit("echo", "hello")  # type: ignore[call-overload]
 
 
@@ -113,3 +116,80 @@ def test_options_are_checked_when_they_are_given(
 def test_an_unknown_option_is_named_with_those_there_are(executor: ProminenceExecutor) -> None:
     with pytest.raises(TypeError, match=r"unknown options gpus; there are .*resources"):
         executor.with_options(gpus=1)
+
+
+def test_a_task_has_an_environment_of_its_own(executor: ProminenceExecutor) -> None:
+    special = executor.with_options(env={"WORD": "not this"}, labels={"kind": "task"})
+    task = Task(image="none", command="printenv WORD", env={"WORD": "this"})
+
+    done = special.submit(task).result()
+
+    assert (done.stdout, done.command) == ("this\n", "printenv WORD")
+    assert (done.job.name, done.job.labels) == ("printenv", {"kind": "task"})
+    assert executor.submit(task).result().stdout == "this\n"  # it is the caller's, and unchanged
+
+
+def test_a_job_is_run_as_it_is_described(executor: ProminenceExecutor, session: Session) -> None:
+    tasks = [Task(image="none", command=command) for command in ("echo one", "echo two")]
+    job = Job(name="both", tasks=tasks, labels={"of": "mine"})
+
+    future = executor.with_options(labels={"of": "others"}, name="other").submit(job)
+
+    assert future.job is job
+    done = future.result()
+    assert (done.stdout, done.command) == ("one\ntwo\n", "echo one; echo two")
+    assert (job.name, job.labels, job.succeeded) == ("both", {"of": "mine"}, True)
+    assert session.client.describe_job(job.id).jobs[0]["name"] == "both"
+
+
+def test_a_job_fails_with_its_first_failing_task(executor: ProminenceExecutor) -> None:
+    tasks = [Task(image="none", command=command) for command in ("true", "sh -c 'exit 4'", "true")]
+
+    with pytest.raises(TaskExitError, match="exit code 4") as caught:
+        executor.submit(Job(name="three", tasks=tasks)).result()
+    assert caught.value.exit_codes == (0, 4)
+
+
+def test_a_job_is_submitted_once(executor: ProminenceExecutor) -> None:
+    job = Job(name="once", tasks=[Task(image="none", command="true")])
+    executor.submit(job).result()
+
+    with pytest.raises(ProminenceError, match=f"job {job.id} is submitted already"):
+        executor.submit(job)
+
+
+def test_a_job_of_another_session_is_refused(executor: ProminenceExecutor, service: LocalService) -> None:
+    with Session(service.settings()) as other:
+        job = Job(session=other, name="other", tasks=[Task(image="none", command="true")])
+
+        with pytest.raises(ProminenceError, match="belongs to another session"):
+            executor.submit(job)
+
+
+@pytest.mark.parametrize(
+    ("what", "field"),
+    [(Task(image="none", command=5), "tasks[0].cmd"), (Job(name="empty"), "tasks")],  # type: ignore[arg-type]
+)
+def test_tasks_and_jobs_are_checked_when_they_are_submitted(
+    executor: ProminenceExecutor, what: Task | Job, field: str
+) -> None:
+    with pytest.raises(InvalidDescription) as caught:
+        executor.submit(what)
+
+    assert caught.value.field == field
+
+
+def test_output_can_be_forwarded(executor: ProminenceExecutor, capsys: pytest.CaptureFixture[str]) -> None:
+    forwarding = executor.with_options(forward_output=True, check=False)
+    forwarding.submit("sh -c 'echo out; echo err >&2; exit 3'").result()
+    executor.submit("echo quiet").result()
+
+    assert capsys.readouterr() == ("out\n", "err\n")
+
+
+def test_logs_can_be_followed(executor: ProminenceExecutor) -> None:
+    future = executor.submit("sh -c 'echo one; echo two'")
+    until(lambda: future.job.id)
+
+    assert "".join(future.logs(follow=True)) == "one\ntwo\n"
+    assert "".join(executor.submit("sh -c 'echo three >&2'").logs(stream="stderr")) in {"", "three\n"}

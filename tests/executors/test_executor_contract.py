@@ -343,3 +343,55 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_leaves(service: LocalSe
     job_id = int(left.rpartition("ids ")[2].rstrip(")\n"))
     assert service.describe(job_id)["status"] == "running"
     service.request("DELETE", f"/jobs/{job_id}")
+
+
+@pytest.fixture
+def killing(executor: ProminenceExecutor) -> ProminenceExecutor:
+    return executor.with_options(kill_when_cancelled=True)
+
+
+def test_cancelling_can_end_the_job(killing: ProminenceExecutor) -> None:
+    future = killing.submit("sleep 600")
+    until(lambda: future.status == "running")
+
+    assert not future.cancel()
+    with pytest.raises(JobDeleted):
+        future.result()
+    assert not future.cancel()
+
+
+def test_a_cancelled_awaitable_can_end_the_job(killing: ProminenceExecutor) -> None:
+    future = killing.submit("sleep 600")
+
+    async def give_up() -> None:
+        waiting = asyncio.wrap_future(future)
+        await asyncio.to_thread(until, lambda: future.status == "running")
+        waiting.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(give_up())
+
+    assert isinstance(future.exception(), JobDeleted)
+
+
+def test_a_cancelled_awaitable_leaves_the_job_otherwise(executor: ProminenceExecutor) -> None:
+    future = executor.submit("sleep 600")
+
+    async def give_up() -> None:
+        waiting = asyncio.wrap_future(future)
+        waiting.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(give_up())
+
+    until(lambda: future.status == "running")
+    assert future.kill()
+
+
+def test_shutdown_does_not_end_what_was_sent(killing: ProminenceExecutor) -> None:
+    with killing:
+        future = killing.submit(double, 4)
+        until(lambda: future.job.id)
+        killing.shutdown(wait=False, cancel_futures=True)
+
+    assert future.result() == 8

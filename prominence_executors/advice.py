@@ -1,0 +1,39 @@
+"""What somebody can do about an error that a future raised."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from typing import Final
+
+from prominence import exceptions
+
+_NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first that fits
+    (exceptions.CallLost, "look at its standard error, and whether it needs more memory"),
+    (exceptions.TaskExitError, "look at its standard error"),
+    (exceptions.WalltimeExceeded, "ask for a longer resources.walltime (minutes)"),
+    (exceptions.MemoryExceeded, "ask for more resources.memory (GB)"),
+    (exceptions.ImagePullFailed, "check the image's name, and that the service may fetch it"),
+    (exceptions.StageInFailed, "check the names of artifacts and inputs, and that they are still stored"),
+    (exceptions.StageOutFailed, "check that output files are written where they are declared"),
+    (exceptions.NoMatchingResources, "ask for fewer cpus or less memory, or for a longer time in the queue"),
+    (exceptions.JobEvicted, "submit it again"),
+    (exceptions.JobDeleted, "submit it again if nobody meant to end it"),
+    (exceptions.JobHeld, "ask the service's administrators why, or delete it and submit it again"),
+    (exceptions.JobLost, "look whether it has had effects, then submit it again"),
+    (exceptions.OutcomeUnknown, "look whether its effects are there, and submit it again if not"),
+    (exceptions.PythonMismatch, "choose an image with the caller's minor version of Python"),
+    (exceptions.ResultNotPicklable, "return something that can be pickled, or write an output file"),
+    (exceptions.ResultUnreadable, "make what the value needs importable here"),
+    (exceptions.SubmissionUncertain, "call future.job.create(), which looks for it before it submits"),
+    (exceptions.DuplicateRun, "keep one of the jobs, and delete the others"),
+    (exceptions.AuthenticationError, "log in again: prominence login"),
+    (exceptions.ServiceUnavailable, "try again when the service answers; the job may still run"),
+    (exceptions.InvalidDescription, "correct the field"),
+    (CancelledError, "submit it again if it is wanted after all"),
+)
+
+
+def next_step(error: BaseException | type[BaseException]) -> str:
+    """What to do next, as part of a sentence; empty where that depends on the caller's own code."""
+    kind = error if isinstance(error, type) else type(error)
+    return next((text for known, text in _NEXT_STEPS if issubclass(kind, known)), "")

@@ -1,0 +1,130 @@
+"""What may be submitted, and the call that each becomes: functions, commands, tasks, jobs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence import Job, Session, Task
+from prominence.description.task import literally
+from prominence.exceptions import ProminenceError
+from prominence_executors.calls import packing
+from prominence_executors.dispatch import Call
+from prominence_executors.future import ProminenceFuture
+from prominence_executors.outcome import call_value, completed_command
+
+if TYPE_CHECKING:
+    from prominence.snapshot import JobSnapshot
+    from prominence_executors.calls.packing import Packer
+    from prominence_executors.options import JobOptions
+
+_INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
+_NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
+_NAME_CHARACTERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Submittable:
+    """Makes calls with some options, for one session."""
+
+    options: JobOptions
+    session: Session
+    packer: Packer
+
+    def call(self, what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Raises TypeError for what cannot be submitted, and whatever its description lacks."""
+        if callable(what):
+            return self._function(what, args, kwargs)
+        if args or kwargs:
+            raise TypeError("only functions take further arguments: put a command's into its line or list")
+        if isinstance(what, str):
+            return self._command(what)
+        if isinstance(what, Task):
+            return self._task(what)
+        if isinstance(what, Job):
+            return self._job(what)
+        if isinstance(what, Sequence):
+            return self._command(_literally(what))
+        raise TypeError(
+            f"a function, a command line, a list of words, a Task or a Job is needed, not {what!r}"
+        )
+
+    def _function(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
+        name = _name(getattr(function, "__name__", type(function).__name__))
+        try:
+            packed = self.packer.call(function, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - pickling runs users' code
+            return _refused(self.options.job("true", session=None, default_name=name), error)
+        env = {}
+        if self.session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
+            env[_INTERPRETER_VARIABLE] = self.session.client.settings.local.python
+        job = self.options.job(
+            packed.command,
+            session=self.session,
+            default_name=name,
+            env=env,
+            artifacts=packed.artifacts,
+            input_files=packed.input_files,
+            output_files=[packing.RESULT],
+        )
+        call = self._call(job, lambda job, snapshot: call_value(self.session, job, snapshot, name))
+        call.contents = packed.contents
+        return call
+
+    def _command(self, command: str) -> Call:
+        name = _name(_words(command)[0].rpartition("/")[2])
+        job = self.options.job(command, session=self.session, default_name=name)
+        return self._described(job, command)
+
+    def _task(self, task: Task) -> Call:
+        command = str(task.command or task.image)  # without a command the image's own is run
+        name = _name(command.partition(" ")[0].rpartition("/")[2])
+        job = self.options.job_of(task, session=self.session, default_name=name)
+        return self._described(job, command)
+
+    def _job(self, job: Job) -> Call:
+        if job.id is not None:
+            raise ProminenceError(f"job {job.id} is submitted already: wait for it with job.wait()")
+        job.use(self.session)
+        return self._described(job, "; ".join(str(task.command or task.image) for task in job.tasks))
+
+    def _described(self, job: Job, command: str) -> Call:
+        job.validate()
+        return self._call(job, partial(completed_command, command=command, check=self.options.check))
+
+    def _call(self, job: Job, outcome: Callable[[Job, JobSnapshot], Any]) -> Call:
+        in_background = self.session.sender.add if self.options.kill_when_cancelled else None
+        future: ProminenceFuture[Any] = ProminenceFuture(job, in_background=in_background)
+        return Call(future, job, outcome, forwards_output=self.options.forward_output)
+
+
+def _refused(job: Job, error: BaseException) -> Call:
+    future: ProminenceFuture[Any] = ProminenceFuture(job)
+    future.set_running_or_notify_cancel()
+    future.set_exception(error)
+    return Call(future, job, lambda *_: None)
+
+
+def _literally(words: Sequence[Any]) -> str:
+    for number, word in enumerate(words):
+        if not isinstance(word, str):
+            raise TypeError(f"word {number} of the command is {word!r}: every word must be a string")
+    return literally(words)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"the command {command!r} cannot be split into words: {error}") from error
+    if not words:
+        raise ValueError("the command is empty")
+    return words
+
+
+def _name(text: str) -> str:
+    return _NOT_IN_NAMES.sub("-", text).strip("-")[:_NAME_CHARACTERS] or "call"
