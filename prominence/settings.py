@@ -240,6 +240,10 @@ def _home() -> Path:
 
 
 def _check_pair(url: str | None, token: str | None, *, by_name: bool, environ: Mapping[str, str]) -> None:
+    if url is not None and _USER_IN_URL.search(url):
+        raise ConfigurationError(
+            "PROMINENCE_URL has a user name or password in it: leave it out, and set PROMINENCE_TOKEN"
+        )
     if url is not None and not url.startswith(("http://", "https://")):
         raise ConfigurationError(
             f"PROMINENCE_URL is {url!r}: it must be `local`, or begin with http:// or https:// "

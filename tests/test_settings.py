@@ -49,6 +49,13 @@ def test_nothing_set_means_the_service_on_this_machine_which_says_so(home: Path)
     assert (settings.url, settings.token, settings.announce) == (None, None, True)
 
 
+def test_a_url_with_a_password_is_refused_without_showing_it(home: Path) -> None:
+    with pytest.raises(ConfigurationError, match="password") as caught:
+        read(home, URL="https://me:canary@host.example/prominence/v1", TOKEN="t")
+
+    assert "canary" not in str(caught.value)
+
+
 def test_the_service_on_this_machine_by_name_says_nothing(home: Path) -> None:
     settings = read(home, URL="local")
     assert (settings.url, settings.token, settings.announce) == (None, None, False)

@@ -34,6 +34,7 @@ def create(
     """
     described = DescribedJob(session, image, command, options)
     if dry_run:
+        described.job.validate()
         show_json({"name": described.job.name, **described.job.to_dict()})
         return
     job_id = described.create()
