@@ -84,18 +84,22 @@ class Life(Generic[S]):
             raise ProminenceError(f"the {self._what} belongs to another session")
         self._given_session = session
 
-    def create(self) -> int:
+    def create(self, *, has_fence: bool = False) -> int:
         """Submit it; its id.
 
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
         could not be found, DuplicateRun when it arrived more than once. Calling it again after an error finds
         out first what came of the requests before, and submits only what never arrived. Issues a
         ServerBugWarning for what some remote services choke on; what would hang there is an error.
+
+        ``has_fence`` says that what is run sees to it itself that only one of several that arrived does its
+        work. Then none is deleted, there is no DuplicateRun, and the oldest is taken for this one.
         """
         with self._creating:
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
             self._heed(self.validate())
+            self._submission.has_fence |= has_fence
             self._id, self._revision = self._submit()
             self._is_known = True
             return self._id

@@ -115,6 +115,18 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         return bool(self.features)
 
     @property
+    def recognises_submissions(self) -> bool:
+        """True when a repeated submission is answered with the first one's id, by a service of this library.
+
+        Such a service may have to be asked.
+        """
+        from prominence.client.submitting import IDEMPOTENT
+
+        if not self._transport.has_answered and self.is_on_loopback:
+            self.resources()
+        return IDEMPOTENT in self.features
+
+    @property
     def features(self) -> frozenset[str]:
         """What the service said it has beyond the API; empty before its first answer."""
         return self._transport.features

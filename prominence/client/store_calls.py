@@ -87,9 +87,12 @@ class StoreCalls(Calls):
         """The value of a key; raises NotFound where there is none."""
         return self._get(_path("/kv", key), expect_json=False).body.decode()
 
-    def kv_set(self, key: str, value: str) -> None:
-        """Set a key; text of 1 to 15,967 bytes."""
-        self._kv_post(key, value, None)
+    def kv_set(self, key: str, value: str, *, once: bool = False) -> None:
+        """Set a key; text of 1 to 15,967 bytes.
+
+        With ``once`` it is not repeated when its answer is lost: the first request may still arrive then.
+        """
+        self._kv_post(key, value, None, once=once)
 
     def kv_swap(self, key: str, value: str, expected: str) -> bool:
         """Set a key if it has the expected value; False where it has another, or does not exist.
@@ -97,7 +100,7 @@ class StoreCalls(Calls):
         Not repeated when its answer is lost: read the key to find out.
         """
         try:
-            self._kv_post(key, value, {"prev": expected})
+            self._kv_post(key, value, {"prev": expected}, once=True)
         except ServiceError as error:
             if error.args[0].startswith(_NOT_REPLACED):
                 return False
@@ -118,11 +121,11 @@ class StoreCalls(Calls):
         """Delete a key, or with ``prefix`` all keys below it; what does not exist is no error."""
         self._call("REMOVE", "DELETE", _path("/kv", key), {"prefix": "true"} if prefix else None)
 
-    def _kv_post(self, key: str, value: str, query: Mapping[str, str] | None) -> None:
+    def _kv_post(self, key: str, value: str, query: Mapping[str, str] | None, *, once: bool) -> None:
         body = value.encode()
         if not 1 <= len(body) <= MAX_VALUE:
             raise InvalidDescription(f"value of {key}", f"{len(body)} bytes", f"1 to {MAX_VALUE} bytes")
-        kind = "ONCE" if query else "REMOVE"  # to set a key twice is to set it once
+        kind = "ONCE" if once else "REMOVE"  # to set a key twice is to set it once
         self._call(kind, "POST", _path("/kv", key), query, body=body)
 
 

@@ -21,14 +21,16 @@ class Submission:
 
     def __init__(self, tag: str = "", *, sends: int = 0) -> None:
         self.tag = tag
+        self.has_fence = False
+        """What is submitted sees to it itself that only one of several does the work: all may live."""
         self.sends = sends
         """How many requests were, or may have been, accepted."""
         self._window_ends: float | None = None
 
     @property
     def may_have_twins(self) -> bool:
-        """True when an earlier request may still arrive though another one was accepted."""
-        return self.sends > 1
+        """True when an earlier request may still arrive, though another one was accepted, and do harm."""
+        return self.sends > 1 and not self.has_fence
 
     def begin_window(self, settle_s: float, now: float) -> None:
         """A request was sent and brought no answer: it may arrive from now on."""

@@ -35,8 +35,11 @@ from prominence.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prominence.client.answers import Answer
     from prominence.client.transport import Transport
+    from prominence.client.twins import Entry
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +155,7 @@ class _Call:
                 self._doubt = failed.error
             else:
                 if entries:
-                    return self._twins.kept(
-                        entries, self._submission.sends, may_end_others=self._all_sends_are_ours
-                    )
+                    return self._kept(entries)
                 absences += asked >= window_ends
                 if absences == _BELIEVED_ABSENCES:
                     return None
@@ -172,8 +173,13 @@ class _Call:
             return accepted
         if not entries:
             return accepted
-        kept = self._twins.kept(entries, self._submission.sends, may_end_others=self._all_sends_are_ours)
+        kept = self._kept(entries)
         return accepted if kept == accepted.id else Submitted(kept, None)
+
+    def _kept(self, entries: Sequence[Entry]) -> int:
+        if self._submission.has_fence:
+            return min(int(entry["id"]) for entry in entries)
+        return self._twins.kept(entries, self._submission.sends, may_end_others=self._all_sends_are_ours)
 
     def _note(self, failed: RequestFailed) -> None:
         self._begin_window()

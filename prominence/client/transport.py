@@ -115,6 +115,11 @@ class Transport:
             return self._settle_s
         return SETTLE_LOCAL_S if self.service.is_embedded else SETTLE_REMOTE_S
 
+    @property
+    def has_answered(self) -> bool:
+        """True once the service has answered anything, and so has told its features."""
+        return self._has_answered
+
     def close(self) -> None:
         self._session.close()
 

@@ -297,6 +297,30 @@ def test_a_twin_that_comes_later_is_told_to_the_waiter_once(fake: FakeService, j
     assert job.wait() == "completed"
 
 
+@pytest.mark.parametrize("states", [two(BEGUN, BEGUN), two(NOT_BEGUN, BEGUN), two(DELETED, ENDED)])
+def test_twins_behind_a_fence_are_left_alone(
+    states: dict[str, dict[str, Any]],
+    fake: FakeService,
+    client: ProminenceClient,
+    clock: VirtualClock,
+) -> None:
+    Queue(fake, clock, **states)
+    submission = Submission(TAG)
+    submission.has_fence = True
+    assert client.create_job({"name": "x"}, submission=submission).id == 41
+    assert deleted(fake) == []
+
+
+def test_a_twin_behind_a_fence_that_comes_later_is_not_looked_for(fake: FakeService, job: Job) -> None:
+    fake.script("POST", "/jobs", RESET, says({"id": 42}, 201))
+    fake.script("GET", "/jobs", says([]))
+    assert job.create(has_fence=True) == 42
+    end(fake, job)
+    fake.received.clear()
+    assert job.wait() == "completed"
+    assert fake.received == []
+
+
 @pytest.mark.parametrize("posts", [[says({"id": 42}, 201)], [refuses("busy", 429), says({"id": 42}, 201)]])
 def test_a_job_that_was_sent_once_is_not_looked_up_at_its_end(
     posts: list[Reply], fake: FakeService, job: Job
