@@ -30,7 +30,7 @@ def create(
 
     \b
     Example:
-      prominence create --cpus 2 --memory 4 --output out.dat alpine "sort -o out.dat in.dat" --input in.dat
+      prominence create --cpus 2 --input in.dat --output out.dat alpine "sort -o out.dat in.dat"
     """
     described = DescribedJob(session, image, command, options)
     if dry_run:

@@ -33,7 +33,7 @@ _OPTIONS: Final = (
     click.option(
         "--memory-per-cpu", type=amount, metavar="GB", help="Memory for each CPU, in place of --memory."
     ),
-    click.option("--cpus", type=_COUNT, help="CPUs on each node; 1 if not given."),
+    click.option("--cpus", type=_COUNT, metavar="N", help="CPUs on each node; 1 if not given."),
     click.option(
         "--cpus-range",
         type=interval,
@@ -46,7 +46,7 @@ _OPTIONS: Final = (
         metavar="X,Y",
         help="Two possible numbers of CPUs on each node; more is better.",
     ),
-    click.option("--nodes", type=_COUNT, help="Number of nodes; 1 if not given. More than one needs MPI."),
+    click.option("--nodes", type=_COUNT, metavar="N", help="Number of nodes; 1 if not given. More need MPI."),
     click.option(
         "--total-cpus-range",
         type=interval,
@@ -54,11 +54,15 @@ _OPTIONS: Final = (
         help="Least and most CPUs on all nodes together, in place of --nodes.",
     ),
     click.option(
-        "--procs-per-node", type=_COUNT, help="MPI processes on each node; one for each CPU if not given."
+        "--procs-per-node",
+        type=_COUNT,
+        metavar="N",
+        help="MPI processes on each node; if not given, one per CPU.",
     ),
     click.option(
         "--omp-procs-per-node",
         type=_COUNT,
+        metavar="N",
         help="OpenMP threads of each MPI process; there are as many fewer processes.",
     ),
     click.option("--disk", type=_COUNT, default=10, show_default=True, metavar="GB", help="Scratch space."),
@@ -113,9 +117,12 @@ _OPTIONS: Final = (
         type=click.Choice(["singularity", "udocker"]),
         help="Container runtime; if not given, udocker for an archive as image, else singularity.",
     ),
-    click.option("--retries", type=int, help="How often a failed job is run again, 1 to 6."),
+    click.option("--retries", type=int, metavar="N", help="How often a failed job is run again, 1 to 6."),
     click.option(
-        "--task-retries", type=int, help="How often a failed task is tried again within the job, 1 to 6."
+        "--task-retries",
+        type=int,
+        metavar="N",
+        help="How often a failed task is tried again in the job, 1 to 6.",
     ),
     click.option(
         "--max-time-in-queue",

@@ -42,7 +42,12 @@ class _Download(NamedTuple):
 @click.option("--dir", "by_job", is_flag=True, help="Save in a directory for each job, named by its id.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=10, show_default=True, help="Downloads at a time."
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Downloads at a time.",
 )
 @as_json
 @target

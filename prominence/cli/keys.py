@@ -65,7 +65,9 @@ def get(session: Session, key: str, *, as_json: bool) -> None:
 @click.argument("value", metavar="VALUE|FILE")
 @click.pass_obj
 def set_(session: Session, key: str, value: str) -> None:
-    """Set a key to a value, or to the content of a file, of at most 15,967 bytes.
+    """Set a key to a value, or to the content of a file.
+
+    A value has 1 to 15,967 bytes.
 
     \b
     Example:

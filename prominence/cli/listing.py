@@ -39,6 +39,7 @@ _WORKFLOW_ORDER: Final = (
     "-n",
     "--last",
     type=click.IntRange(min=1),
+    metavar="N",
     help="How many ended ones to list (with --completed, which it implies).",
 )
 @click.option("-a", "--all", "everything", is_flag=True, help="List active and ended ones.")

@@ -48,19 +48,35 @@ def local() -> None:
     It is started when it is first needed and ends after 10 idle minutes; these commands do the same by
     hand. PROMINENCE_LOCAL_CPUS and PROMINENCE_LOCAL_MEMORY (GB) set its capacity when it starts,
     PROMINENCE_LOCAL_DIR where it keeps its files.
+
+    \b
+    Example:
+      prominence local status
     """
 
 
 @local.command()
 def start() -> None:
-    """Start the service, if it does not run; prints its URL."""
+    """Start the service, if it does not run; prints its URL.
+
+    \b
+    Example:
+      PROMINENCE_LOCAL_CPUS=8 prominence local start
+    """
     click.echo(daemon.ensure(_settings()).url)
 
 
 @local.command()
 @click.option("--jobs", is_flag=True, help=_JOBS_HELP)
 def stop(jobs: bool) -> None:
-    """End the service. Jobs that run go on, and the next service takes them over, unless they are deleted."""
+    """End the service.
+
+    Jobs that run go on, and the next service takes them over, unless they are deleted.
+
+    \b
+    Example:
+      prominence local stop --jobs
+    """
     settings = _settings()
     if daemon.running(settings) is None:
         click.echo("not running", err=True)
@@ -77,7 +93,14 @@ def stop(jobs: bool) -> None:
 @local.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(as_json: bool) -> None:
-    """Show the running service and how many jobs it has; the exit code is 3 when there is none."""
+    """Show the running service and how many jobs it has.
+
+    The exit code is 3 when there is none.
+
+    \b
+    Example:
+      prominence local status --json
+    """
     settings = _settings()
     endpoint = daemon.running(settings)
     if endpoint is None:
@@ -100,7 +123,14 @@ def status(as_json: bool) -> None:
 
 @local.command()
 def url() -> None:
-    """Print the URL of the running service; the exit code is 3 when there is none."""
+    """Print the URL of the running service.
+
+    The exit code is 3 when there is none.
+
+    \b
+    Example:
+      prominence local url
+    """
     endpoint = daemon.running(_settings())
     if endpoint is None:
         click.echo("not running", err=True)
@@ -110,9 +140,14 @@ def url() -> None:
 
 @local.command()
 def serve() -> None:
-    """Run the service here, in the foreground, with its log on standard error, until Ctrl-C ends it.
+    """Run the service in the foreground.
 
-    Unlike one that is started on demand it has the environment of this shell. Jobs go on when it ends.
+    Its log goes to standard error, and Ctrl-C ends it; jobs go on. Unlike one that is started on demand it
+    has the environment of this shell.
+
+    \b
+    Example:
+      prominence local serve
     """
     command = daemon.command(_settings())
     os.execv(command[0], command)  # noqa: S606 - our own interpreter
@@ -122,9 +157,13 @@ def serve() -> None:
 @click.option("--jobs", is_flag=True, help=_JOBS_HELP)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(jobs: bool, yes: bool) -> None:
-    """Delete all jobs with their outputs, all uploads and keys, and the log.
+    """Delete all jobs, outputs, uploads and keys.
 
     Refused while jobs are queued or run, unless --jobs deletes them.
+
+    \b
+    Example:
+      prominence local reset --yes
     """
     settings = _settings()
     if not settings.directory.is_dir():
@@ -157,7 +196,11 @@ def env() -> None:
     """Print shell lines that set its URL and token.
 
     Starts the service if need be. It ends after 10 idle minutes all the same, and then these lines are of
-    no use any more. Example: eval "$(prominence local env)"
+    no use any more.
+
+    \b
+    Example:
+      eval "$(prominence local env)"
     """
     endpoint = daemon.ensure(_settings())
     click.echo(f"export PROMINENCE_URL={shlex.quote(endpoint.url)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from prominence.client import Stream
     from prominence.session import Session
 
+_FROM_0: Final = click.IntRange(min=0)
+
 
 def _arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     node = "Node of a job of several nodes, from 0 on."
-    command = click.argument("instance", type=click.IntRange(min=0), required=False)(command)
+    command = click.argument("instance", type=_FROM_0, required=False)(command)
     command = click.argument("job", required=False)(command)
     command = click.argument("id", type=ID)(command)
-    return click.option("-n", "--node", type=click.IntRange(min=0), default=0, help=node)(as_json(command))
+    return click.option("-n", "--node", type=click.IntRange(min=0), default=0, metavar="N", help=node)(
+        as_json(command)
+    )
 
 
 _tail = click.option("-t", "--tail", "follow", is_flag=True, help="Go on until the job has ended.")
