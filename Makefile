@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := --numprocesses=2 --dist=worksteal
 IDENTITY_PROVIDER := .venv-nanoidp/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -13,10 +14,10 @@ demo: $(VENV)/demo.installed
 	$(BIN)/python examples/digits.py
 
 test: check $(IDENTITY_PROVIDER)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: check $(IDENTITY_PROVIDER)
-	$(BIN)/python -m pytest -m "full or not full" --timeout=1800 -o faulthandler_timeout=1800
+	$(BIN)/python -m pytest $(PARALLEL) -m "full or not full" --timeout=1800 -o faulthandler_timeout=1800
 
 check: $(VENV)/test.installed
 	$(BIN)/ruff check .

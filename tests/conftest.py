@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.service import LocalService
@@ -44,6 +44,23 @@ def own_service(tmp_path: Path) -> Iterator[LocalService]:
 def session(service: LocalService) -> Iterator[Session]:
     with Session(service.settings()) as session:
         yield session
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In one of several processes: hand what was replayed there to the one that reports."""
+    recordings = sys.modules.get("support.recordings")
+    if recordings is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["replayed"] = {
+            name: sorted(numbers) for name, numbers in recordings.replayed.items()
+        }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    from support import recordings
+
+    for name, numbers in getattr(node, "workeroutput", {}).get("replayed", {}).items():
+        recordings.replayed[name].update(numbers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
