@@ -13,7 +13,7 @@ from prominence.outputs import fetch_output, input_content
 from prominence.snapshot import Execution, JobSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
 
@@ -212,6 +212,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
 
     def _look_for_twins(self, submission: Submission) -> None:
         self._session.client.check_job_is_single(submission)
+
+    def _jobs_to_prepare(self) -> Iterable[Job]:
+        return [self]
 
     def _submit(self) -> Submitted:
         return self._session.client.create_job(self.to_dict(), submission=self._submission)

@@ -12,10 +12,10 @@ from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from prominence.client.submission import Submitted
-    from prominence.description import Violation
+    from prominence.description import JobDescription, Violation
     from prominence.session import Session
     from prominence.watch import Watcher
     from prominence.watched import Watch
@@ -43,6 +43,7 @@ class Life(Generic[S]):
         self._given_session = session
         self._submission = Submission()
         self._twins_are_told = False
+        self._is_prepared = False
         self._is_known = False  # the service has told its id
         self._creating = threading.Lock()
         self._snapshot: S | None = None
@@ -98,11 +99,25 @@ class Life(Generic[S]):
         with self._creating:
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
+            self._let_plugins_prepare()
             self._heed(self.validate())
             self._submission.has_fence |= has_fence
             self._id, self._revision = self._submit()
             self._is_known = True
             return self._id
+
+    def _let_plugins_prepare(self) -> None:
+        """Once, whatever becomes of the submission."""
+        if self._is_prepared:
+            return
+        from prominence.plugins import plugins
+
+        for job in self._jobs_to_prepare():
+            plugins().hook.prominence_prepare_job(job=job)
+        self._is_prepared = True
+
+    def _jobs_to_prepare(self) -> Iterable[JobDescription]:
+        raise NotImplementedError
 
     def _heed(self, violations: list[Violation]) -> None:
         """Of rules that only some servers have: the service on this machine has none of their bugs."""

@@ -90,6 +90,24 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """Plugins that are not to be used, by name (``*`` for all), and whether calls of hooks are told."""
+
+    disabled: frozenset[str] = frozenset()
+    trace: bool = False
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> PluginSettings:
+        environ = os.environ if environ is None else environ
+        names = environ.get("PROMINENCE_DISABLE_PLUGINS", "").split(",")
+        trace = environ.get("PROMINENCE_TRACE_PLUGINS", "").lower()
+        return cls(
+            disabled=frozenset(name.strip() for name in names if name.strip()),
+            trace=trace not in _FALSE | {""},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LoginSettings:
     """Where to log in, as which client, and where what comes of it is kept.
 
@@ -181,6 +199,8 @@ _DEFAULTS: Final = {
     "PROMINENCE_OIDC_URL": "none",
     "PROMINENCE_OIDC_CLIENT_ID": "that of the registration",
     "PROMINENCE_OIDC_CLIENT_SECRET": "that of the registration",
+    "PROMINENCE_DISABLE_PLUGINS": "none",
+    "PROMINENCE_TRACE_PLUGINS": "False",
     "PROMINENCE_LOCAL_DIR": "",
     "PROMINENCE_LOCAL_CPUS": "all of this machine",
     "PROMINENCE_LOCAL_MEMORY": "all of this machine",

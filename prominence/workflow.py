@@ -12,9 +12,10 @@ from prominence.live import was_done
 from prominence.snapshot import WorkflowSnapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from prominence.client.submission import Submission, Submitted
+    from prominence.description import JobDescription
     from prominence.session import Session
     from prominence.watch import Watcher
 
@@ -75,6 +76,9 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
 
     def _look_for_twins(self, submission: Submission) -> None:
         self._session.client.check_workflow_is_single(submission)
+
+    def _jobs_to_prepare(self) -> Iterable[JobDescription]:
+        return self.jobs
 
     def _submit(self) -> Submitted:
         return self._session.client.create_workflow(self.to_dict(), submission=self._submission)

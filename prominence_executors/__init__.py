@@ -6,7 +6,7 @@ from prominence_executors.executor import ProminenceExecutor
 from prominence_executors.future import ProminenceFuture
 from prominence_executors.options import JobOptions
 from prominence_executors.outcome import CompletedJob
-from prominence_executors.plugin import available, create, register
+from prominence_executors.plugin import available, create, host_adapters, register
 
 __all__ = [
     "CompletedJob",
@@ -17,5 +17,6 @@ __all__ = [
     "available",
     "create",
     "hookimpl",
+    "host_adapters",
     "register",
 ]

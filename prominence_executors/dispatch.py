@@ -23,6 +23,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.exceptions import NotFound
+from prominence.plugins import plugins
 from prominence.threads import WorkThreads
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.failures import lost
@@ -190,6 +191,7 @@ class Dispatcher:
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         call.future._saw(snapshot)  # noqa: SLF001
+        _tell_plugins(call.job, snapshot)
         if not snapshot.has_ended:
             return
         try:
@@ -235,3 +237,10 @@ def _settle(tell: Callable[[Any], None], outcome: Any) -> None:
         tell(outcome)
     except BaseException:  # of a callback: the standard library lets SystemExit and the like through
         log.exception("a callback of a future failed")
+
+
+def _tell_plugins(job: Job, snapshot: JobSnapshot) -> None:
+    try:
+        plugins().hook.prominence_job_changed(job=job, snapshot=snapshot)
+    except Exception:  # a plugin's mistake must not end the watcher
+        log.exception("job %d: a plugin failed on its change to %s", snapshot.id, snapshot.status)

@@ -7,6 +7,7 @@ succeeded.
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,11 +28,14 @@ from prominence.exceptions import (
     TaskKilled,
     WalltimeExceeded,
 )
+from prominence.plugins import plugins
 from prominence_executors.advice import next_step
 
 if TYPE_CHECKING:
     from prominence import Job
     from prominence.snapshot import JobSnapshot
+
+log = logging.getLogger(__name__)
 
 _STDERR_CHARACTERS: Final = 2000
 _SHELLS_ADD: Final = 128  # to the number of the signal that ended a command, as its exit code
@@ -64,7 +68,7 @@ def failure(
     text: str = "",
 ) -> JobFailedError:
     """The error that says how a job failed; ``kind`` and ``text`` where the caller knows better."""
-    kind = kind or kind_of(snapshot)
+    kind = _of_plugins(job, snapshot) or kind or kind_of(snapshot)
     text = f"job {snapshot.id} ({what}) {text or _what_happened(kind, snapshot)}"
     if advice := next_step(kind):
         text += f"; {advice}"
@@ -82,6 +86,15 @@ def lost(job: Job, error: ProminenceError) -> JobLost:
     """The error for a job that the service does not know any more."""
     text = f"job {job.id} ({job.name}) is lost: {error}"
     return JobLost(text, job_id=job.id)
+
+
+def _of_plugins(job: Job, snapshot: JobSnapshot) -> type[JobFailedError] | None:
+    try:
+        found: Any = plugins().hook.prominence_classify_failure(job=job, snapshot=snapshot)
+    except Exception:  # the job's failure is to be told, not the plugin's
+        log.exception("job %d: a plugin could not classify its failure", snapshot.id)
+        return None
+    return found if isinstance(found, type) and issubclass(found, JobFailedError) else None
 
 
 def kind_of(snapshot: JobSnapshot) -> type[JobFailedError]:

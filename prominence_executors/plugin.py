@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
-from prominence.plugins import PROJECT, plugins
+from prominence.plugins import hookimpl, plugins
 from prominence_executors import hookspecs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
 NAME: Final = "prominence"
+_PLUGIN_NAME: Final = f"{NAME}-executors"
 
 
-def _own_executors() -> Mapping[str, Callable[..., Executor]]:
+def add_hookspecs(manager: pluggy.PluginManager) -> None:
+    manager.add_hookspecs(hookspecs)
+
+
+@hookimpl
+def prominence_executors() -> Mapping[str, Callable[..., Executor]]:
     from prominence_executors.executor import ProminenceExecutor
 
     return {NAME: ProminenceExecutor}
 
 
 def register(manager: pluggy.PluginManager) -> None:
-    """Add our hooks, and our implementations of them, to a host's own plugin manager.
+    """Add our hooks for hosts, and our implementations of them, to a host's own plugin manager.
 
-    Afterwards ``manager.hook.prominence_executors()`` gives executors by name. Doing it again changes
-    nothing.
+    Afterwards ``manager.hook.prominence_executors()`` gives executors by name, and
+    ``manager.hook.prominence_host_adapters()`` names adapters. Doing it again changes nothing.
     """
-    if manager.has_plugin(f"{NAME}-executors"):
+    if manager.has_plugin(_PLUGIN_NAME):
         return
-    add_hookspecs(manager)
-    implementation = pluggy.HookimplMarker(manager.project_name)(_copy(_own_executors))
-    manager.register(SimpleNamespace(prominence_executors=implementation), f"{NAME}-executors")
-
-
-def add_hookspecs(manager: pluggy.PluginManager) -> None:
-    marked = ModuleType(hookspecs.__name__)
-    marked.prominence_executors = pluggy.HookspecMarker(manager.project_name)(  # type: ignore[attr-defined]
-        _copy(hookspecs.prominence_executors)
-    )
-    manager.add_hookspecs(marked)
-
-
-prominence_executors = pluggy.HookimplMarker(PROJECT)(_own_executors)
+    for hook in hookspecs.HOOKS_OF_HOSTS:
+        pluggy.HookspecMarker(manager.project_name)(hook)  # pluggy keeps the marks of several projects apart
+    manager.add_hookspecs(hookspecs)
+    implementation = pluggy.HookimplMarker(manager.project_name)(prominence_executors)
+    manager.register(SimpleNamespace(prominence_executors=implementation), _PLUGIN_NAME)
 
 
 def available() -> dict[str, Callable[..., Executor]]:
     """Executors by name, of this package and of all plugins that are installed."""
-    found: dict[str, Callable[..., Executor]] = {}
-    for answer in reversed(plugins().hook.prominence_executors()):
-        found.update(answer)
-    return found
+    return _merged(plugins().hook.prominence_executors())
+
+
+def host_adapters() -> dict[str, str]:
+    """Adapters that plugins have for other programs: ``module:object`` by the program's name."""
+    return _merged(plugins().hook.prominence_host_adapters())
 
 
 def create(name: str = NAME, **options: Any) -> Executor:
@@ -63,12 +62,6 @@ def create(name: str = NAME, **options: Any) -> Executor:
     return known[name](**options)
 
 
-def _copy(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function as an object of its own: a marker is an attribute, one per host."""
-
-    def copied() -> Any:
-        return function()
-
-    copied.__name__ = function.__name__
-    copied.__doc__ = function.__doc__
-    return copied
+def _merged(answers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """In one table; pluggy puts the answer of the plugin registered last first, and that one wins."""
+    return {name: value for answer in reversed(list(answers)) for name, value in answer.items()}

@@ -23,9 +23,12 @@ def plugins(*, as_json: bool) -> None:
     found = installed()
     if as_json:
         loaded = [asdict(each) for each in found.loaded]
-        show_json({"loaded": loaded, "failures": [asdict(each) for each in found.failures]})
+        failures = [asdict(each) for each in found.failures]
+        show_json({"loaded": loaded, "failures": failures, "disabled": found.disabled})
         return
     rows = [(each.name, each.distribution, ", ".join(each.hooks)) for each in found.loaded]
     show_table(("PLUGIN", "FROM", "HOOKS"), rows)
+    if found.disabled:
+        note(f"prominence: PROMINENCE_DISABLE_PLUGINS leaves out {', '.join(found.disabled)}")
     for failure in found.failures:
         note(f"prominence: plugin {failure.name} of {failure.distribution} is not used: {failure.cause}")

@@ -9,6 +9,7 @@ from prominence.plugins.markers import hookspec
 if TYPE_CHECKING:
     import click
 
+    from prominence.description import JobDescription
     from prominence.local.engine import Engine, EngineSetup
 
 
@@ -26,6 +27,19 @@ def prominence_commands() -> list[click.Command]:  # type: ignore[empty-body]
                 click.echo("hello")
 
             return [hello]
+    """
+
+
+@hookspec
+def prominence_prepare_job(job: JobDescription) -> None:
+    """Change a job before it is submitted, or veto that by raising an error.
+
+    Called once for each job, also those of a workflow, in the thread that submits, before the rules are
+    checked; what is raised is raised by ``create()``, or by the future. Example::
+
+        @hookimpl
+        def prominence_prepare_job(job):
+            job.labels = {**job.labels, "project": "climate"}
     """
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections import ChainMap
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import cloudpickle
 
+from prominence.plugins import plugins
 from prominence_executors.calls.objects import StoredObject, referred_to
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         self.buffers: list[pickle.PickleBuffer] = []
         self.has_references = False
         self._modules = modules
+        if reducers := plugins().hook.prominence_reducers():  # the table is read when the base is made
+            self.dispatch_table = ChainMap(*reducers, cloudpickle.Pickler.dispatch_table)
         super().__init__(self._file, protocol=5, buffer_callback=self._is_in_band)
 
     def dumped(self, value: Any) -> bytes:

@@ -299,6 +299,6 @@ def test_what_an_engine_refuses_is_not_accepted(pool: LocalService) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "the pool has no GPUs")
 
 
-def test_an_engine_that_no_plugin_has_is_named(tmp_path: Path) -> None:
+def test_prominence_local_engine_that_no_plugin_has_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalServiceError, match="no plugin has an engine named 'pond'"):
         make_engine("pond", EngineSetup(tmp_path))

@@ -14,8 +14,8 @@ import pytest
 
 import prominence_executors
 from prominence.plugins import PluginSet, hookimpl, plugins
-from prominence.plugins import hookspecs as core_hooks
-from prominence_executors import ProminenceExecutor, hookspecs
+from prominence.settings import PluginSettings
+from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,20 +120,79 @@ def test_a_hosts_plugins_can_offer_executors_beside_ours() -> None:
     assert sorted(names) == ["own", "prominence"]
 
 
-@pytest.mark.parametrize(
-    "hook",
-    [
-        value
-        for module in (core_hooks, hookspecs)
-        for name, value in vars(module).items()
-        if name.startswith("prominence_")
-    ],
-)
-def test_every_hook_says_when_it_is_called_and_shows_an_example(hook: object) -> None:
-    text = hook.__doc__ or ""
+def test_a_plugin_with_a_wrong_hook_is_not_used_by_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path, "half_plugin", _GOOD + "\n@hookimpl\ndef prominence_prepare_job(cpus): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
 
-    assert "Called " in text
-    assert "@hookimpl" in text
+    found = PluginSet(_entry_points(tmp_path))
+
+    (failure,) = found.failures
+    assert "cpus" in failure.cause
+    assert found.hook.prominence_commands() == []
+    assert not found.loaded
+
+
+def test_plugins_are_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _install(tmp_path, "broken_plugin", "import no_such_module_at_all")
+    _install(tmp_path, "good_plugin", _GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = sorted(_entry_points(tmp_path))
+
+    without_broken = PluginSet(found, _settings("broken_plugin, other"))
+    without_any = PluginSet(found, _settings("*"))
+
+    assert without_broken.disabled == ["broken_plugin"]
+    assert [each.name for each in without_broken.loaded] == ["good_plugin"]
+    assert not without_broken.failures
+    assert without_any.disabled == ["broken_plugin", "good_plugin"]
+    assert not without_any.loaded
+
+
+def test_calls_of_hooks_are_traced_without_their_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _install(tmp_path, "good_plugin", _GOOD)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = PluginSet(
+        _entry_points(tmp_path), PluginSettings.from_environment({"PROMINENCE_TRACE_PLUGINS": "1"})
+    )
+
+    found.hook.prominence_commands()
+    found.hook.prominence_prepare_job(job="a secret")
+    found.manager.register(SimpleNamespace(prominence_prepare_job=_failing), "failing")
+    with pytest.raises(KeyError):
+        found.hook.prominence_prepare_job(job="a secret")
+
+    assert capsys.readouterr().err.splitlines() == [
+        "prominence: prominence_commands calls good_plugin",
+        "prominence: prominence_prepare_job calls no plugin",
+        "prominence: prominence_prepare_job calls failing",
+        "prominence: prominence_prepare_job raised KeyError",
+    ]
+
+
+@hookimpl
+def _failing(job: str) -> None:
+    raise KeyError(job)
+
+
+def _settings(disabled: str) -> PluginSettings:
+    return PluginSettings.from_environment({"PROMINENCE_DISABLE_PLUGINS": disabled})
+
+
+def test_threads_that_are_first_together_load_plugins_once(tmp_path: Path) -> None:
+    _install(tmp_path, "slow_plugin", "import time; time.sleep(0.05); print('loaded')")
+    script = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from prominence.plugins import plugins\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    print(len(set(pool.map(lambda _: id(plugins()), range(8)))))\n"
+    )
+
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "loaded\n1\n"
 
 
 def test_the_markers_are_those_of_the_process_wide_manager() -> None:
