@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
 from typing import Final
 
 from prominence import exceptions
@@ -22,6 +21,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.JobLost, "look whether it has had effects, then submit it again"),
     (exceptions.OutcomeUnknown, "look whether its effects are there, and submit it again if not"),
     (exceptions.PythonMismatch, "choose an image with the caller's minor version of Python"),
+    (exceptions.MissingDependency, "choose an image that has the module, or send it along with ship=[...]"),
     (exceptions.ResultNotPicklable, "return something that can be pickled, or write an output file"),
     (exceptions.ResultUnreadable, "make what the value needs importable here"),
     (exceptions.SubmissionUncertain, "call future.job.create(), which looks for it before it submits"),
@@ -29,7 +29,6 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.AuthenticationError, "log in again: prominence login"),
     (exceptions.ServiceUnavailable, "try again when the service answers; the job may still run"),
     (exceptions.InvalidDescription, "correct the field"),
-    (CancelledError, "submit it again if it is wanted after all"),
 )
 
 

@@ -126,8 +126,8 @@ def _what_happened(kind: type[JobFailedError], snapshot: JobSnapshot) -> str:
         return _exit(code)
     if kind is OutcomeUnknown:
         return "has completed, but the service knows nothing of its tasks"
-    state = "on hold" if kind is JobHeld else snapshot.status
-    return f"is {state}: {snapshot.reason or 'no reason given'}"
+    state = "is on hold" if kind is JobHeld else snapshot.status
+    return f"{state}: {snapshot.reason or 'no reason given'}"
 
 
 def _exit(code: int) -> str:

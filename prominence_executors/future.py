@@ -51,6 +51,17 @@ class ProminenceFuture(Future[R]):
             return self._snapshot.status
         return "pending" if self._job.id is None else "idle"
 
+    @property
+    def last_snapshot(self) -> JobSnapshot | None:
+        """What was last heard of the job, without asking; None until something was."""
+        return self._snapshot
+
+    def explain(self) -> str:
+        """Timeline, cause, evidence and next step in a few lines of text, without asking the service."""
+        from prominence_executors.explanation import explain
+
+        return explain(self)
+
     def stdout(self) -> str:
         """What the job has written so far; empty before it is sent."""
         return "" if self._job.id is None else self._job.stdout()

@@ -19,8 +19,11 @@ from support.service import LocalService, is_alive, shell
 from support.until import until
 from support.web import WebServer
 
+from prominence import Session
+from prominence.exceptions import ImagePullFailed
 from prominence.local.machine.files import AttemptFiles
 from prominence.settings import RuntimeSettings
+from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -351,3 +354,16 @@ def _container_runs(service: LocalService, job_id: int) -> bool:
         if words[0].endswith(b"tail") or (b"tail" in words and attempt not in file.read_bytes()):
             return is_alive(int(file.parent.name))
     return False
+
+
+def test_an_unknown_image_fails_the_future(contained: LocalService) -> None:
+    with Session(contained.settings()) as session, ProminenceExecutor(session=session) as executor:
+        future = executor.with_options(image="library://none").submit(len, "")
+
+        with pytest.raises(
+            ImagePullFailed, match="Container image pull failed; check the image's name"
+        ) as caught:
+            future.result()
+
+    assert "library://none" in caught.value.stderr
+    assert "last lines of its standard error" in future.explain()

@@ -1,0 +1,86 @@
+"""What became of a future's job, in words: timeline, cause, evidence, next step."""
+
+from __future__ import annotations
+
+import textwrap
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.exceptions import JobFailedError
+from prominence_executors.advice import next_step
+from prominence_executors.calls.results import RemoteTraceback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prominence.snapshot import JobSnapshot
+    from prominence_executors.future import ProminenceFuture
+
+_MOMENTS: Final = (("created", "createTime"), ("started", "startTime"), ("ended", "endTime"))
+
+
+def explain(future: ProminenceFuture[Any]) -> str:
+    """Plain text of a few lines; made of what is known here, without asking the service."""
+    snapshot = future.last_snapshot
+    error = future.exception() if future.done() and not future.cancelled() else None
+    parts = [_headline(future, error)]
+    if snapshot is not None and (moments := list(_moments(snapshot))):
+        parts.append("timeline, by the service's clock:\n" + _indented(moments))
+    if error is not None:
+        first_line = str(error).partition("\n")[0]
+        parts.append(f"cause: {type(error).__name__}: {first_line}")
+    if evidence := list(_evidence(snapshot, error)):
+        parts.append("evidence:\n" + _indented(evidence))
+    parts.append(f"next step: {_next_step(future, error)}")
+    return "\n".join(parts) + "\n"
+
+
+def _headline(future: ProminenceFuture[Any], error: BaseException | None) -> str:
+    job = future.job
+    name = f"job {job.id} ({job.name})" if job.id is not None else f"{job.name}"
+    if future.cancelled():
+        return f"{name} was cancelled before it was sent"
+    if future.done():
+        sent = "" if job.id is not None else " and was never sent"
+        return f"{name} {'succeeded' if error is None else 'failed'}{sent}"
+    if job.id is not None:
+        return f"{name} is {future.status}, as last heard"
+    return f"{name} is being sent" if future.running() else f"{name} waits here for its turn to be sent"
+
+
+def _moments(snapshot: JobSnapshot) -> Iterator[str]:
+    for what, name in _MOMENTS:
+        if (moment := snapshot.events.get(name)) is not None:
+            end = f": {snapshot.status}" if what == "ended" and snapshot.has_ended else ""
+            yield f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC  {what}{end}"
+
+
+def _evidence(snapshot: JobSnapshot | None, error: BaseException | None) -> Iterator[str]:
+    if snapshot is not None:
+        if snapshot.reason:
+            yield f"the service's reason: {snapshot.reason}"
+        if snapshot.exit_codes:
+            yield f"exit codes of its tasks: {', '.join(map(str, snapshot.exit_codes))}"
+        execution = snapshot.execution
+        for name, value in (("site", execution.site), ("tries before this one", execution.get("retries"))):
+            if value:
+                yield f"{name}: {value}"
+    if isinstance(error, JobFailedError) and error.stderr:
+        yield "last lines of its standard error:\n" + _indented([error.stderr])
+    cause = getattr(error, "__cause__", None)
+    if isinstance(cause, RemoteTraceback):
+        yield "where it was raised in the job:\n" + _indented([cause.text.strip()])
+
+
+def _next_step(future: ProminenceFuture[Any], error: BaseException | None) -> str:
+    if error is not None:
+        return next_step(error) or "correct the function, or what it was given"
+    if future.cancelled():
+        return "submit it again if it is wanted after all"
+    if future.done():
+        return "use future.result()"
+    return "wait for it, look at future.logs(), or end it with future.kill()"
+
+
+def _indented(lines: list[str]) -> str:
+    return textwrap.indent("\n".join(lines), "  ")

@@ -1,0 +1,152 @@
+"""Futures of jobs whose service is away, or tells too little: each ends, and none before it must."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support.clock import VirtualClock
+from support.fake_service import RESET, FakeService, Received, Reply, says
+
+from prominence import ProminenceClient, Session
+from prominence.exceptions import (
+    CallLost,
+    JobEvicted,
+    JobHeld,
+    JobLost,
+    OutcomeUnknown,
+    ServiceUnavailable,
+)
+from prominence_executors import ProminenceExecutor
+from prominence_executors.calls import packing
+from prominence_executors.runner import main as runner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORDED: Final = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
+SUCCESS: Final[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))["success"][-1]["entry"]
+OUTPUT: Final = "/output"
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeService]:
+    with FakeService() as service:
+        service.script("POST", "/jobs", says({"id": SUCCESS["id"]}, 201))
+        yield service
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def executor(fake: FakeService, clock: VirtualClock) -> Iterator[ProminenceExecutor]:
+    with (
+        ProminenceClient(fake.url, "a-token", clock=clock) as client,
+        Session(client=client, outage_tolerance=1800) as session,
+        ProminenceExecutor(session=session, image="busybox.sif") as executor,
+    ):
+        yield executor
+
+
+def ends_as(fake: FakeService, **changes: Any) -> None:
+    """The job of the recording that succeeded, with some of it changed, and an output of the runner's."""
+    outputs = [{"name": packing.RESULT, "url": f"{fake.address}{OUTPUT}"}]
+    fake.script("GET", "/jobs", says([{**SUCCESS, "outputFiles": outputs, **changes}]))
+    fake.script("GET", f"/jobs/{SUCCESS['id']}", says([{**SUCCESS, "outputFiles": outputs, **changes}]))
+
+
+def record(kind: str, *content: bytes | memoryview) -> Reply:
+    """What the runner writes."""
+    return Reply(body=b"".join(runner.record({"kind": kind}, *content)))
+
+
+def test_a_result_is_waited_for_while_the_service_is_away(
+    fake: FakeService, clock: VirtualClock, executor: ProminenceExecutor
+) -> None:
+    ends_as(fake)
+
+    def output(_: Received) -> Reply:
+        return RESET if clock.elapsed < 1000 else record("value", *runner.dumps("the value"))
+
+    fake.script("GET", OUTPUT, output)
+
+    assert executor.submit(len, "").result(60) == "the value"
+    assert clock.elapsed >= 1000
+
+
+def test_a_result_is_not_waited_for_for_ever(fake: FakeService, executor: ProminenceExecutor) -> None:
+    ends_as(fake)
+    fake.script("GET", OUTPUT, RESET)
+
+    with pytest.raises(ServiceUnavailable):
+        executor.submit(len, "").result(60)
+
+
+def test_a_result_tells_the_outcome_where_the_service_knows_nothing_of_the_tasks(
+    fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    ends_as(fake, execution={"runtimeVersion": {}})
+    fake.script("GET", OUTPUT, record("value", *runner.dumps(42)))
+
+    assert executor.submit(len, "").result(60) == 42
+
+
+def test_without_a_result_that_is_an_unknown_outcome(fake: FakeService, executor: ProminenceExecutor) -> None:
+    ends_as(fake, execution={"runtimeVersion": {}}, outputFiles=[])
+
+    with pytest.raises(OutcomeUnknown, match="knows nothing of its tasks; look whether its effects"):
+        executor.submit(len, "").result(60)
+
+
+def test_a_service_that_is_gone(fake: FakeService, executor: ProminenceExecutor) -> None:
+    fake.script("GET", "/jobs", RESET)
+
+    with pytest.raises(
+        ServiceUnavailable, match=r"no usable answer for 3. minutes .* may still run"
+    ) as caught:
+        executor.submit("true").result(60)
+    assert "a-token" not in str(caught.value)
+
+
+def test_a_job_that_the_service_forgets(fake: FakeService, executor: ProminenceExecutor) -> None:
+    fake.script("GET", "/jobs", says([{**SUCCESS, "status": "running"}]), says([]))
+    fake.script("GET", f"/jobs/{SUCCESS['id']}", says([]))
+    future = executor.submit("true")
+
+    with pytest.raises(JobLost, match=rf"job {SUCCESS['id']} \(true\) is lost: .* does not know") as caught:
+        future.result(60)
+    assert caught.value.job_id == SUCCESS["id"]
+    assert "next step: look whether it has had effects" in future.explain()
+
+
+def test_a_job_on_hold(fake: FakeService, clock: VirtualClock, executor: ProminenceExecutor) -> None:
+    events = {"createTime": SUCCESS["events"]["createTime"]}
+    ends_as(fake, status="failed", statusReason="Some reason of HTCondor", events=events, execution={})
+
+    with pytest.raises(JobHeld, match="is on hold: Some reason of HTCondor; ask the service"):
+        executor.submit("true").result(60)
+    assert clock.elapsed >= 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"status": "failed", "statusReason": "Job was evicted"}, JobEvicted),
+        ({"status": "failed", "statusReason": "Stageout failed due to no such file or directory"}, CallLost),
+    ],
+)
+def test_a_call_that_only_began(
+    changes: dict[str, Any], kind: type[Exception], fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    execution = {"runtimeVersion": {}, "tasks": [{"exitCode": -9}]}
+    ends_as(fake, execution=execution, **changes)
+    fake.script("GET", OUTPUT, record("started"))
+
+    error = executor.submit(len, "").exception(60)
+
+    assert type(error) is kind
