@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
+    import click
+
 NAME: Final = "prominence"
 _PLUGIN_NAME: Final = f"{NAME}-executors"
 
@@ -42,6 +44,13 @@ def register(manager: pluggy.PluginManager) -> None:
     manager.add_hookspecs(hookspecs)
     implementation = pluggy.HookimplMarker(manager.project_name)(prominence_executors)
     manager.register(SimpleNamespace(prominence_executors=implementation), _PLUGIN_NAME)
+
+
+@hookimpl
+def prominence_commands() -> list[click.Command]:
+    from prominence_executors.commands import explain
+
+    return [explain]
 
 
 def available() -> dict[str, Callable[..., Executor]]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prominence.description import check_job, check_workflow
 from prominence.documents import expanded, read_document
 from prominence.exceptions import InvalidDescription
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 JOB = {
     "resources": {"cpus": 1, "memory": 1, "disk": 10, "nodes": 1},
@@ -176,3 +175,18 @@ def test_what_is_no_job_is_left_for_the_rules(document: dict[str, Any]) -> None:
     check = check_workflow if "jobs" in document else check_job
 
     assert any(violation.kind == "invalid" for violation in check(expanded(document)))
+
+
+def _yaml_blocks() -> list[object]:
+    pages = sorted((Path(__file__).parent.parent / "docs").glob("*.md"))
+    block = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    return [pytest.param(text, id=page.name) for page in pages for text in block.findall(page.read_text())]
+
+
+@pytest.mark.parametrize("text", _yaml_blocks())
+def test_descriptions_in_the_documentation_are_valid(text: str, tmp_path: Path) -> None:
+    (tmp_path / "block.yaml").write_text(text)
+
+    document = read_document(str(tmp_path / "block.yaml"), no_download)
+
+    assert not list((check_workflow if "jobs" in document else check_job)(document))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+
+import prominence.settings
 
 if TYPE_CHECKING:
     from support.command import Command
@@ -46,6 +49,12 @@ def test_settings_of_the_environment_are_told_as_such(served: Command, service: 
     assert checks(found)["access"] == ("ok", "the token is accepted")
     assert checks(found)["token"][1].startswith("expires on 20")
     assert service.endpoint.token not in served("doctor").stdout
+
+
+def test_every_setting_that_is_read_is_told(command: Command) -> None:
+    read = set(re.findall(r"PROMINENCE_[A-Z_]+", Path(prominence.settings.__file__).read_text()))
+
+    assert set(settings(command.json("doctor", "--json"))) == read - {"PROMINENCE_JOB_ID"}
 
 
 def test_a_token_of_a_login_is_told_by_its_file(

@@ -333,3 +333,30 @@ def test_plugins_are_listed_with_their_hooks(command: Command) -> None:
 
     assert "prominence_executors" in own["hooks"]
     assert "executors" in command("plugins").stdout
+
+
+class TestExplain:
+    def test_a_failure_is_told_with_its_evidence_and_what_to_do(self, served: Command) -> None:
+        job = served.id("create", "--name", "bad", "alpine", "sh -c 'echo oh no >&2; exit 3'")
+        served("wait", job, code=1)
+
+        lines = served("explain", job).stdout.splitlines()
+        found = served.json("explain", "--json", job)
+
+        assert lines[0] == f"job {job} (bad) ended with exit code 3; look at its standard error"
+        assert lines[-1].strip() == "oh no"
+        assert (found["cause"], found["exitCodes"], found["stderr"]) == ("TaskExitError", [3], "oh no")
+
+    def test_what_has_not_failed_is_told_too(self, served: Command, ended: int) -> None:
+        assert "has succeeded" in served("explain", ended).stdout
+        waiting = served.id("create", "alpine", "sleep 600")
+        assert served("explain", waiting).stdout.startswith(f"job {waiting} (no name) is ")
+        served("delete", waiting)
+
+    def test_failed_jobs_of_a_workflow_are_told(self, served: Command) -> None:
+        failing = {**PAIR, "jobs": [{**job, "outputFiles": ["no.txt"]} for job in PAIR["jobs"]]}
+        workflow = served.id("run", served.write("pair.json", json.dumps(failing)))
+        served("wait", "workflow", workflow, code=1)
+
+        assert served("explain", "workflow", workflow).stdout.count("check that output files") == 3
+        assert served.json("explain", "workflow", workflow, "--json")["failed"] == 3

@@ -1,0 +1,97 @@
+"""The verbs that this package adds to the ``prominence`` command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from prominence import Job
+from prominence.cli.arguments import target
+from prominence.cli.listing import described
+from prominence.cli.output import as_json, elapsed, show_json, when
+from prominence.snapshot import JobSnapshot, WorkflowSnapshot
+from prominence_executors.advice import next_step
+from prominence_executors.failures import failure
+
+if TYPE_CHECKING:
+    from prominence import Session
+    from prominence.cli.arguments import Target
+
+_JOBS_SHOWN: Final = 20
+_EVENTS: Final = {"createTime": "created", "startTime": "started", "endTime": "ended"}
+
+
+@click.command()
+@as_json
+@target
+@click.pass_obj
+def explain(session: Session, target: Target, *, as_json: bool) -> None:
+    """Tell what became of a job or workflow, why, and what to do.
+
+    Of a workflow each failed job is told, up to 20 of them.
+
+    \b
+    Example:
+      prominence explain 42
+    """
+    snapshot = described(session, target)
+    if isinstance(snapshot, WorkflowSnapshot):
+        _explain_workflow(session, snapshot, as_json=as_json)
+        return
+    found = _explanation(session, JobSnapshot(snapshot.entry))
+    if as_json:
+        show_json(found)
+    else:
+        _show(found, session.client.clock.time())
+
+
+def _explain_workflow(session: Session, workflow: WorkflowSnapshot, *, as_json: bool) -> None:
+    entries = session.client.list_workflow_jobs(workflow.id, detail=True).jobs
+    jobs = sorted((JobSnapshot(entry) for entry in entries), key=lambda job: job.id)
+    failed = [job for job in jobs if job.has_ended and not job.succeeded]
+    found = [_explanation(session, job) for job in failed[:_JOBS_SHOWN]]
+    if as_json:
+        shown = {"id": workflow.id, "status": workflow.status, "progress": workflow.progress}
+        show_json({**shown, "failed": len(failed), "jobs": found})
+        return
+    done = ", ".join(f"{count} {name}" for name, count in workflow.progress.items())
+    click.echo(f"workflow {workflow.id} is {workflow.status} ({done})")
+    for each in found:
+        click.echo()
+        _show(each, session.client.clock.time())
+    if len(failed) > len(found):
+        click.echo(f"\nand {len(failed) - len(found)} more jobs failed")
+
+
+def _explanation(session: Session, snapshot: JobSnapshot) -> dict[str, Any]:
+    name = snapshot.entry.get("name") or "no name"
+    found: dict[str, Any] = {
+        "id": snapshot.id,
+        "status": snapshot.status,
+        "statusReason": snapshot.reason,
+        "exitCodes": snapshot.exit_codes,
+        "events": snapshot.events,
+        "succeeded": snapshot.succeeded,
+    }
+    if not snapshot.has_ended:
+        reason = f": {snapshot.reason}" if snapshot.reason else ""
+        return {**found, "text": f"job {snapshot.id} ({name}) is {snapshot.status}{reason}"}
+    if snapshot.succeeded:
+        return {**found, "text": f"job {snapshot.id} ({name}) has succeeded"}
+    error = failure(Job.attached(snapshot.entry, session), snapshot, name)
+    cause = {"cause": type(error).__name__, "nextStep": next_step(error), "stderr": error.stderr}
+    return {**found, **cause, "text": error.args[0]}
+
+
+def _show(found: dict[str, Any], now: float) -> None:
+    click.echo(found["text"])
+    times = [
+        f"{word} {when(found['events'][name])}" for name, word in _EVENTS.items() if name in found["events"]
+    ]
+    if run := elapsed(found["events"], now):
+        times.append(f"ran for {run}")
+    click.echo(f"  {', '.join(times)}")
+    if stderr := found.get("stderr"):
+        click.echo("  last lines of stderr:")
+        click.echo("\n".join(f"    {line}" for line in stderr.splitlines()))
