@@ -39,6 +39,7 @@ $(IDENTITY_PROVIDER):
 
 bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/command_start.py
 	$(BIN)/python benchmarks/local_queue.py
 
 clean:

@@ -12,10 +12,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
-PUBLIC_CLIENT = "prominence==0.21.0"
+from public_client import PUBLIC_CLIENT, install_public_client
 
 
 def cpu_and_wall_ms(python: str, statement: str) -> tuple[float, float]:
@@ -30,18 +29,12 @@ def cpu_and_wall_ms(python: str, statement: str) -> tuple[float, float]:
     return float(cpu), float(wall)
 
 
-def public_client(directory: Path) -> str:
-    venv.create(directory, with_pip=True)
-    python = str(directory / "bin" / "python")
-    subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", PUBLIC_CLIENT], check=True, stderr=subprocess.DEVNULL
-    )
-    return python
-
-
 def main(runs: int) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        interpreters = {"prominence here": sys.executable, PUBLIC_CLIENT: public_client(Path(directory))}
+        interpreters = {
+            "prominence here": sys.executable,
+            PUBLIC_CLIENT: str(install_public_client(Path(directory)) / "python"),
+        }
         for python in interpreters.values():
             cpu_and_wall_ms(python, "import prominence")  # bytecode is compiled once
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in interpreters}
