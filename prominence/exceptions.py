@@ -32,6 +32,8 @@
     │   ├── JobDeleted              somebody deleted it
     │   ├── JobHeld                 the service does not go on with it: have it released, or delete it
     │   ├── JobLost                 the service knows nothing of it any more (also a BrokenExecutor)
+    │   ├── InterruptedAfterStart   look what it has done before you submit it again
+    │   ├── StoreUnreachable        the job had no way to the service: another image, or guarantee="settle"
     │   ├── PythonMismatch          choose an image with the caller's Python
     │   └── OutcomeUnknown          it ended, and nothing tells how
     ├── ResultError                 a call's result could not be brought back or read
@@ -301,6 +303,14 @@ class JobHeld(JobFailedError):
 
 class JobLost(JobFailedError, BrokenExecutor):
     """The service knows nothing of the job any more; whether it ran to its end cannot be told."""
+
+
+class InterruptedAfterStart(JobFailedError):
+    """A function call that must not run again had been begun when the service started its job once more."""
+
+
+class StoreUnreachable(JobFailedError):
+    """A function call was not begun, because its job could not claim it in the service's key-value store."""
 
 
 class PythonMismatch(JobFailedError):

@@ -1,6 +1,7 @@
 """A `concurrent.futures` executor whose futures are PROMINENCE jobs."""
 
 from prominence.plugins import hookimpl
+from prominence_executors.attempts import Attempt, Retries
 from prominence_executors.calls.objects import StoredObject
 from prominence_executors.executor import ProminenceExecutor
 from prominence_executors.future import ProminenceFuture
@@ -9,10 +10,12 @@ from prominence_executors.outcome import CompletedJob
 from prominence_executors.plugin import available, create, host_adapters, register
 
 __all__ = [
+    "Attempt",
     "CompletedJob",
     "JobOptions",
     "ProminenceExecutor",
     "ProminenceFuture",
+    "Retries",
     "StoredObject",
     "available",
     "create",

@@ -20,6 +20,8 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.JobHeld, "ask the service's administrators why, or delete it and submit it again"),
     (exceptions.JobLost, "look whether it has had effects, then submit it again"),
     (exceptions.OutcomeUnknown, "look whether its effects are there, and submit it again if not"),
+    (exceptions.InterruptedAfterStart, "look what it has done, and submit it again if that does no harm"),
+    (exceptions.StoreUnreachable, "see that jobs reach the service, or use guarantee='settle'"),
     (exceptions.PythonMismatch, "choose an image with the caller's minor version of Python"),
     (exceptions.MissingDependency, "choose an image that has the module, or send it along with ship=[...]"),
     (exceptions.ResultNotPicklable, "return something that can be pickled, or write an output file"),

@@ -5,8 +5,10 @@
     submit()            sender threads          watcher thread         fetcher threads
     --------            --------------          --------------         ---------------
     Call, pending  -->  objects.ensure()
-                        job.create()       -->  on_change(snapshot)
-                        watcher.watch(id)       ended              -->  outcome of the job
+                        fence, job.create()
+                        job.follow()       -->  on_change(snapshot)
+                                                ended              -->  outcome of the job, or
+                   <--  ............................................... another attempt;
                                                                         future.set_result(...)
                                                                         next pending call
 
@@ -18,43 +20,27 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.exceptions import NotFound
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
+from prominence_executors.attempts import Outcome
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.failures import lost
-from prominence_executors.outcome import forward_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
+    from prominence_executors.attempts import Call
     from prominence_executors.future import ProminenceFuture
 
 log = logging.getLogger(__name__)
 
 _FETCHERS: Final = 8
-_SESSION_CHARACTERS: Final = 16
+_NAME_CHARACTERS: Final = 16
 _here = threading.local()
-
-
-@dataclass(slots=True)
-class Call:
-    """A job to be run for a future; ``outcome`` makes the future's result of the ended job.
-
-    ``contents`` are objects, by name, that must be stored before the job is sent.
-    """
-
-    future: ProminenceFuture[Any]
-    job: Job
-    outcome: Callable[[Job, JobSnapshot], Any]
-    contents: Mapping[str, bytes] = field(default_factory=dict)
-    forwards_output: bool = False
 
 
 class Group:
@@ -128,10 +114,19 @@ class Dispatcher:
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
 
     @cached_property
+    def name(self) -> str:
+        """Part of the names of all that is stored for these calls."""
+        return self.session.client.new_tag()[:_NAME_CHARACTERS]
+
+    @property
+    def keys(self) -> str:
+        """Where the fences of calls are in the key-value store."""
+        return f"prominence/{self.name}/fences"
+
+    @cached_property
     def objects(self) -> ObjectStore:
         """Where large data of calls is stored."""
-        client = self.session.client
-        return ObjectStore(client, client.new_tag()[:_SESSION_CHARACTERS])
+        return ObjectStore(self.session.client, self.name)
 
     def add(self, call: Call, group: Group) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
@@ -174,69 +169,67 @@ class Dispatcher:
             group.discard(call.future)
 
     def _send(self, call: Call, group: Group) -> None:
+        try:
+            self.objects.ensure(call.contents)
+            call.contents = {}  # not to be kept until the job's end
+            call.submit(self.session, self.keys)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
+            self._fail(call, group, error)
+        else:
+            self._follow(call, group)
+
+    def _follow(self, call: Call, group: Group) -> None:
         def failed(error: BaseException) -> None:
-            if isinstance(error, NotFound) and call.job.id is not None:
+            if isinstance(error, NotFound):
                 error = lost(call.job, error)
             self._fail(call, group, error)
 
         try:
-            self.objects.ensure(call.contents)
-            call.contents = {}  # not to be kept until the job's end
-            call.job.create()
-            if call.future._sent():  # noqa: SLF001 - the future's own half of this
-                call.job.delete()
             call.job.follow(lambda snapshot: self._changed(call, group, snapshot), failed)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
+        except BaseException as error:  # noqa: BLE001 - the same
             failed(error)
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
-        call.future._saw(snapshot)  # noqa: SLF001
+        call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
         _tell_plugins(call.job, snapshot)
         if not snapshot.has_ended:
             return
         try:
-            self._fetchers.add(lambda: self._finish(call, group, partial(_bring_back, call, snapshot)))
+            self._fetchers.add(lambda: self._ended(call, group, snapshot))
         except RuntimeError as error:  # no thread can be started
             self._fail(call, group, error)
 
-    def _fail(self, call: Call, group: Group, error: BaseException) -> None:
-        self._finish(call, group, partial(_settle, call.future.set_exception, error))
+    def _ended(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+        outcome = call.outcome_of(self.session, snapshot)
+        if outcome is None:
+            self._follow(call, group)
+            return
+        try:
+            if call.is_tried_again(self.session, snapshot, outcome):
+                self.session.sender.add(partial(self._send, call, group))
+                return
+        except BaseException as error:  # noqa: BLE001 - the same
+            outcome.error = error
+        self._finish(call, group, outcome)
 
-    def _finish(self, call: Call, group: Group, settle: Callable[[], None]) -> None:
+    def _fail(self, call: Call, group: Group, error: BaseException) -> None:
+        self._finish(call, group, Outcome(error=error))
+
+    def _finish(self, call: Call, group: Group, outcome: Outcome) -> None:
         """Settle the future; then, with no reference to its outcome left here, make room for the next."""
         with self._lock:
             self._in_flight -= 1
         _here.finishing = self
         try:
-            settle()
+            call.tell(outcome)
         finally:
             _here.finishing = None
-            del settle
             group.discard(call.future)
             self._send_what_may()
 
     def is_finishing_here(self) -> bool:
         """True in a callback of one of its futures, which must not wait for that future."""
         return getattr(_here, "finishing", None) is self
-
-
-def _bring_back(call: Call, snapshot: JobSnapshot) -> None:
-    try:
-        call.job.check_is_single()
-        if call.forwards_output:
-            forward_output(call.job)
-        value = call.outcome(call.job, snapshot)
-    except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
-        _settle(call.future.set_exception, error)
-    else:
-        _settle(call.future.set_result, value)
-
-
-def _settle(tell: Callable[[Any], None], outcome: Any) -> None:
-    try:
-        tell(outcome)
-    except BaseException:  # of a callback: the standard library lets SystemExit and the like through
-        log.exception("a callback of a future failed")
 
 
 def _tell_plugins(job: Job, snapshot: JobSnapshot) -> None:

@@ -7,13 +7,14 @@ import sys
 import threading
 import weakref
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, overload
 
 from prominence import Session
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
 from prominence_executors.dispatch import Dispatcher, Group
+from prominence_executors.fence import check_guarantee, guarantee_in_force
 from prominence_executors.options import JobOptions
 from prominence_executors.submittable import Submittable
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
+    from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.outcome import CompletedJob
 
@@ -41,15 +43,24 @@ class ProminenceExecutor(Executor):
     ``labels``, ``policies``, ``output_files``, ``check`` and others. ``max_workers`` bounds the jobs that
     are queued or running at the service at a time; calls beyond it wait here and can be cancelled.
     The service is that of ``session``, by default the one of the environment, or else one on this machine.
+    ``guarantee`` says what keeps a function call from being made by two jobs: ``"fence"``, or ``"settle"``
+    for services and images without a key-value store or HTTPS; :attr:`guarantee` tells what is in force.
     """
 
     def __init__(
-        self, max_workers: int = MAX_WORKERS, *, session: Session | None = None, **options: Any
+        self,
+        max_workers: int = MAX_WORKERS,
+        *,
+        session: Session | None = None,
+        guarantee: Literal["fence", "settle"] = "fence",
+        **options: Any,
     ) -> None:
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         self._max_workers = max_workers
         self._options = JobOptions().changed(options)
+        self._guarantee: Guarantee = guarantee
+        check_guarantee(guarantee, may_rerun=self._options.may_rerun)
         self._shipment = Shipment(self._options.ship)
         self._owns_session = session is None
         self._dispatcher = Dispatcher(session or Session(), max_workers)
@@ -73,10 +84,22 @@ class ProminenceExecutor(Executor):
         What cannot be pickled or is too large makes the future raise; nothing is sent then.
         """
         packer = Packer(self._dispatcher.objects, self._shipment)
-        call = Submittable(self._options, self._dispatcher.session, packer).call(fn, args, kwargs)
+        session = self._dispatcher.session
+        call = Submittable(self._options, session, packer, self._guarantee).call(fn, args, kwargs)
         if not call.future.done():
             self._dispatcher.add(call, self._group)
         return call.future
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What keeps a function call from being made by two jobs at once; may ask the service.
+
+        ``fence``: a job claims its call in the service's key-value store before it makes it.
+        ``idempotent``: the service itself knows a repeated submission (the one on this machine does).
+        ``settle``: nothing beyond what holds for all jobs, see docs/reliability.md.
+        """
+        client = self._dispatcher.session.client
+        return guarantee_in_force(client, self._guarantee, may_rerun=self._options.may_rerun)
 
     def put(self, value: T) -> StoredObject[T]:
         """Store an object once, for any number of calls; as an argument the result stands for the object.
@@ -106,6 +129,8 @@ class ProminenceExecutor(Executor):
         other = object.__new__(type(self))
         other._max_workers = self._max_workers
         other._options = self._options.changed(options)
+        other._guarantee = self._guarantee
+        check_guarantee(other._guarantee, may_rerun=other._options.may_rerun)
         other._shipment = Shipment(other._options.ship) if "ship" in options else self._shipment
         other._owns_session = False
         other._dispatcher = self._dispatcher

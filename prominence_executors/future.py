@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prominence import Job
     from prominence.client import Stream
     from prominence.snapshot import JobSnapshot
+    from prominence_executors.attempts import Attempt
 
 R = TypeVar("R")
 
@@ -38,11 +39,17 @@ class ProminenceFuture(Future[R]):
         self._snapshot: JobSnapshot | None = None
         self._kill_lock = threading.Lock()
         self._kill_wanted = False
+        self._attempts: tuple[Attempt, ...] = ()
 
     @property
     def job(self) -> Job:
         """The job; its id is None until it is sent."""
         return self._job
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The jobs of this call that have ended, each with its last state and its error, in their order."""
+        return self._attempts
 
     @property
     def status(self) -> str:
@@ -110,10 +117,17 @@ class ProminenceFuture(Future[R]):
         except ProminenceError as error:  # nobody waits for this request; the future goes on
             log.warning("job %s was cancelled, but could not be ended: %s", self._job.id, error)
 
-    def _sent(self) -> bool:
-        """Called when the job has its id; True when it is to be ended at once."""
+    def _is_to_end(self) -> bool:
+        """Asked when the job has its id, and before another attempt."""
         with self._kill_lock:
             return self._kill_wanted
+
+    def _goes_on_as(self, job: Job) -> None:
+        with self._kill_lock:
+            self._job, self._snapshot = job, None
+
+    def _keep(self, attempt: Attempt) -> None:
+        self._attempts = (*self._attempts, attempt)
 
     def _belongs_to_parent(self) -> None:
         """After a fork: raise rather than wait for a thread that is not in this process."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
 from prominence.exceptions import InvalidDescription
+from prominence_executors.attempts import Retries
 from prominence_executors.calls.modules import Ship, check_ship
 
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
@@ -16,6 +17,7 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("artifacts", "input_files", "output_files", "output_directories"), Sequence, "a list"),
     (("resources",), Resources, "a Resources object"),
     (("policies",), JobPolicies, "a JobPolicies object"),
+    (("retries",), Retries, "a Retries object"),
     (("check", "forward_output", "kill_when_cancelled"), bool, "True or False"),
 )
 
@@ -30,7 +32,9 @@ class JobOptions:
     these, None none; they are sent as they were when the executor first needed them. With ``forward_output``
     a job's output is written to the caller's own streams when it has ended, before its future has its
     outcome. With ``kill_when_cancelled`` ``future.cancel()``, and cancelling what awaits the future, also
-    ends a job that was sent already.
+    ends a job that was sent already. ``retries`` says how often what fails is submitted again. With ``rerun``
+    set to ``"never"`` a function call that was begun is not begun again when the service starts its job once
+    more, but raises InterruptedAfterStart.
     """
 
     image: str = "python:{}.{}-slim".format(*sys.version_info)
@@ -49,6 +53,12 @@ class JobOptions:
     ship: Ship = "auto"
     forward_output: bool = False
     kill_when_cancelled: bool = False
+    retries: Retries = field(default_factory=Retries)
+    rerun: Literal["allowed", "never"] = "allowed"
+
+    @property
+    def may_rerun(self) -> bool:
+        return self.rerun != "never"
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -70,6 +80,9 @@ class JobOptions:
                 if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str)):
                     raise InvalidDescription(name, value, rule)
         check_ship(options.ship)
+        options.retries.check()
+        if options.rerun not in {"allowed", "never"}:
+            raise InvalidDescription("rerun", options.rerun, "'allowed' or 'never'")
         options.job("true", session=None, default_name="check").validate()
         return options
 

@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import CallLost, NotFound, ProminenceError, PythonMismatch, TaskExitError
+from prominence.exceptions import (
+    CallLost,
+    InterruptedAfterStart,
+    JobDeleted,
+    JobFailedError,
+    NotFound,
+    OutcomeUnknown,
+    ProminenceError,
+    PythonMismatch,
+    StoreUnreachable,
+    TaskExitError,
+)
 from prominence.following import bearing_outages
 from prominence_executors.calls import packing
 from prominence_executors.calls.results import Record
@@ -21,9 +32,18 @@ from prominence_executors.failures import exit_code, failure, kind_of
 if TYPE_CHECKING:
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
+    from prominence_executors.fence import Claim
 
 log = logging.getLogger(__name__)
 
+_NOT_BEGUN: Final[dict[str, tuple[type[JobFailedError], str]]] = {
+    "interrupted": (InterruptedAfterStart, "was started again, and the call is not to be made twice"),
+    "no-store": (StoreUnreachable, "did not make the call, for it could not claim it"),
+    "others": (
+        JobDeleted,
+        "did not make the call: its claim was deleted, with the session that it belongs to",
+    ),
+}
 _NO_SUCH_COMMAND: Final = frozenset({127, 255})  # of shells, and of the service's containers
 
 
@@ -55,8 +75,15 @@ def completed_command(job: Job, snapshot: JobSnapshot, command: str, *, check: b
     raise failure(job, snapshot, command)
 
 
-def call_value(session: Session, job: Job, snapshot: JobSnapshot, name: str) -> Any:
-    """The value of a call, or the exception that it raised; else the error that says how its job failed."""
+def call_value(
+    session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, *, name: str, image: str
+) -> Any:
+    """The value of a call, or the exception that it raised; else the error that says how its job failed.
+
+    Behind a fence, what was committed there is the outcome, or else what the run wrote that claimed it last.
+    """
+    if claim is not None and claim.outcome is not None:
+        return Record.parse(claim.outcome).value(image)
 
     def fetch() -> bytes:
         return job.get_output_file(packing.RESULT, encoding=None)
@@ -64,14 +91,21 @@ def call_value(session: Session, job: Job, snapshot: JobSnapshot, name: str) -> 
     try:
         record = Record.parse(bearing_outages(fetch, session.client.clock, session.outage_tolerance))
     except NotFound:  # that it wrote no result follows from how it ended
-        raise _lost_call(job, snapshot, name, was_started=False) from None
+        has_begun = claim is not None and claim.owner is not None
+        raise _lost_call(job, snapshot, name, was_started=has_begun) from None
     if record.kind == "python":
         raise _another_python(job, snapshot, name, record)
+    if record.kind in _NOT_BEGUN:
+        kind, text = _NOT_BEGUN[record.kind]
+        text += f": {record.header['text']}" if "text" in record.header else ""
+        raise failure(job, snapshot, name, kind=kind, text=text)
+    if claim is not None and record.header.get("nonce") != claim.nonce:
+        raise failure(job, snapshot, name, kind=OutcomeUnknown, text="left the result of an earlier run")
     if not record.tells_the_outcome:
         raise _lost_call(job, snapshot, name, was_started=True)
     if record.kind == "value" and snapshot.status != "completed":  # outputs of the user's own are missing
         raise failure(job, snapshot, name)
-    return record.value(str(job.tasks[0].image))
+    return record.value(image)
 
 
 def forward_output(job: Job) -> None:

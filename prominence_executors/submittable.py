@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from prominence import Job, Session, Task
 from prominence.description.task import literally
 from prominence.exceptions import ProminenceError
+from prominence_executors.attempts import Call
 from prominence_executors.calls import packing
-from prominence_executors.dispatch import Call
 from prominence_executors.future import ProminenceFuture
 from prominence_executors.outcome import call_value, completed_command
 
 if TYPE_CHECKING:
     from prominence.snapshot import JobSnapshot
     from prominence_executors.calls.packing import Packer
+    from prominence_executors.fence import Claim, Guarantee
     from prominence_executors.options import JobOptions
 
 _INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
@@ -34,6 +35,7 @@ class Submittable:
     options: JobOptions
     session: Session
     packer: Packer
+    guarantee: Guarantee
 
     def call(self, what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Raises TypeError for what cannot be submitted, and whatever its description lacks."""
@@ -71,8 +73,11 @@ class Submittable:
             input_files=packed.input_files,
             output_files=[packing.RESULT],
         )
-        call = self._call(job, lambda job, snapshot: call_value(self.session, job, snapshot, name))
+        outcome = partial(call_value, self.session, name=name, image=self.options.image)
+        call = self._call(job, outcome)
         call.contents = packed.contents
+        call.guarantee = self.guarantee
+        call.may_rerun = self.options.may_rerun
         return call
 
     def _command(self, command: str) -> Call:
@@ -94,12 +99,21 @@ class Submittable:
 
     def _described(self, job: Job, command: str) -> Call:
         job.validate()
-        return self._call(job, partial(completed_command, command=command, check=self.options.check))
+        check = self.options.check
+        return self._call(
+            job, lambda job, snapshot, _: completed_command(job, snapshot, command, check=check)
+        )
 
-    def _call(self, job: Job, outcome: Callable[[Job, JobSnapshot], Any]) -> Call:
+    def _call(self, job: Job, outcome: Callable[[Job, JobSnapshot, Claim | None], Any]) -> Call:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
         future: ProminenceFuture[Any] = ProminenceFuture(job, in_background=in_background)
-        return Call(future, job, outcome, forwards_output=self.options.forward_output)
+        return Call(
+            future,
+            job,
+            outcome,
+            forwards_output=self.options.forward_output,
+            retries=self.options.retries,
+        )
 
 
 def _refused(job: Job, error: BaseException) -> Call:

@@ -48,7 +48,7 @@ def executor(fake: FakeService, clock: VirtualClock) -> Iterator[ProminenceExecu
     with (
         ProminenceClient(fake.url, "a-token", clock=clock) as client,
         Session(client=client, outage_tolerance=1800) as session,
-        ProminenceExecutor(session=session, image="busybox.sif") as executor,
+        ProminenceExecutor(session=session, image="busybox.sif", guarantee="settle") as executor,
     ):
         yield executor
 
