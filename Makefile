@@ -23,6 +23,7 @@ check: $(VENV)/test.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

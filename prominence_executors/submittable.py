@@ -56,7 +56,7 @@ class Submittable:
         )
 
     def _function(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
-        name = _name(getattr(function, "__name__", type(function).__name__))
+        name = function_name(function)
         try:
             packed = self.packer.call(function, args, kwargs)
         except Exception as error:  # noqa: BLE001 - pickling runs users' code
@@ -114,6 +114,13 @@ class Submittable:
             forwards_output=self.options.forward_output,
             retries=self.options.retries,
         )
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """What the job of a call is named after."""
+    while isinstance(function, partial):
+        function = function.func
+    return _name(getattr(function, "__name__", type(function).__name__))
 
 
 def _refused(job: Job, error: BaseException) -> Call:

@@ -7,6 +7,7 @@ import importlib
 import math
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import traceback
@@ -25,6 +26,8 @@ from prominence_executors.runner import main as runner
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.service import LocalService
 
     from prominence import Session
     from prominence_executors import ProminenceExecutor
@@ -65,6 +68,82 @@ def test_callables_of_every_kind(executor: ProminenceExecutor) -> None:
     ]
 
     assert [future.result() for future in futures] == [11, 32, Point(3), 4.0, Point(7)]
+
+
+NOTEBOOK = """
+from prominence_executors import ProminenceExecutor
+cells = [
+    "OFFSET = 10",
+    "class Scale:\\n def __init__(self, by): self.by = by\\n def of(self, x): return self.by * x + OFFSET",
+    "def shifted(x): return Scale(2).of(x)",
+    "executor = ProminenceExecutor()",
+    "first = executor.submit(shifted, 1), executor.submit(Scale(3).of, 1), executor.submit(lambda: Scale(5))",
+    "OFFSET = 20",
+    "def shifted(x): return -Scale(2).of(x)",
+    "second = executor.submit(shifted, 1)",
+    "print([future.result() for future in first[:2]], isinstance(first[2].result(), Scale), second.result())",
+]
+for number, cell in enumerate(cells, start=1):
+    exec(compile(cell, f"<cell {number}>", "exec"), globals())
+"""
+
+
+def test_what_a_notebook_defines_is_sent_as_it_is_at_that_time(service: LocalService, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PROMINENCE_URL": service.endpoint.url,
+        "PROMINENCE_TOKEN": service.endpoint.token,
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=NOTEBOOK,
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("[12, 13] True -22\n", "")
+
+
+@functools.cache
+def remembered(x: int) -> float:
+    return math.sqrt(x)
+
+
+class Maker:
+    def __call__(self, x: int) -> int:
+        return x + 1
+
+    @classmethod
+    def named(cls) -> str:
+        return cls.__name__
+
+    @staticmethod
+    def doubled(x: int) -> int:
+        return 2 * x
+
+
+def test_methods_and_decorated_functions(executor: ProminenceExecutor) -> None:
+    @functools.wraps(describe)
+    def wrapped(x: int) -> int:
+        return describe(x)[0][0] + 1
+
+    futures = [
+        executor.submit(Maker(), 1),
+        executor.submit(Maker.named),
+        executor.submit(Maker.doubled, 4),
+        executor.submit(remembered, 9),
+        executor.submit(wrapped, 6),
+        executor.submit("{:>4}".format, 5),
+        executor.submit(functools.partial(Point(1).moved, by=5)),
+    ]
+
+    assert [future.result() for future in futures] == [2, "Maker", 8, 3.0, 7, "   5", Point(6)]
+    assert [future.job.name for future in futures[:3]] == ["Maker", "named", "doubled"]
+    assert futures[-1].job.name == "moved"
 
 
 def test_a_function_may_return_functions(executor: ProminenceExecutor) -> None:

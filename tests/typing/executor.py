@@ -1,0 +1,51 @@
+"""What type checkers are to make of the executor's interface: checked by mypy in `make check`, never run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, assert_type
+
+from prominence import Job, Resources, Task
+from prominence_executors import CompletedJob, ProminenceExecutor, ProminenceFuture
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+
+def area(width: float, *, height: float) -> float:
+    return width * height
+
+
+def functions(executor: ProminenceExecutor) -> None:
+    future = executor.submit(area, 2.0, height=3.0)
+    assert_type(future, ProminenceFuture[float])
+    assert_type(future.result(), float)
+    assert_type(executor.submit(lambda: "text").result(), str)
+    executor.submit(area, "2")  # type: ignore[call-overload]
+    executor.submit(area, 2.0, depth=3.0)  # type: ignore[call-arg]
+
+
+def commands(executor: ProminenceExecutor) -> None:
+    assert_type(executor.submit("make mesh").result(), CompletedJob)
+    assert_type(executor.submit(["make", "mesh"]).result().returncode, int)
+    assert_type(executor.submit(Task(image="alpine", command="true")), ProminenceFuture[CompletedJob])
+    assert_type(executor.submit(Job(name="job")).result().job, Job)
+    executor.submit("echo", "hello")  # type: ignore[call-overload]
+
+
+def options(executor: ProminenceExecutor) -> None:
+    larger = executor.with_options(resources=Resources(cpus=4))
+    assert_type(larger, ProminenceExecutor)
+    assert_type(list(larger.map(area, [1.0, 2.0])), list[float])
+
+
+def as_the_standard_library(executor: ProminenceExecutor) -> None:
+    any_executor: Executor = executor
+    any_future: Future[float] = executor.submit(area, 1.0, height=1.0)
+    assert_type(any_executor.submit(abs, -1).result(), int)
+    assert_type(any_future.result(), float)
+
+
+async def awaited(executor: ProminenceExecutor) -> None:
+    assert_type(await asyncio.wrap_future(executor.submit(len, "text")), int)
+    assert_type(await asyncio.get_running_loop().run_in_executor(executor, len, "text"), int)
