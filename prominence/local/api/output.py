@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
+from prominence.local.api.answers import TEXT_TYPE
 from prominence.local.listing import whole
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from prominence.local.jobs import Jobs
 
-_OUTPUT_TYPE: Final = "text/html; charset=utf-8"
 _MOST_NODES: Final = 1_000_000
 
 
@@ -26,6 +26,6 @@ async def output_of(jobs: Jobs, job: int, request: Request) -> Response:
     node, offset = (whole(name, request.query_params.get(name, "0")) for name in ("node", "offset"))
     part = await jobs.read_output(job, stream, min(node, _MOST_NODES), offset)
     if part is None:
-        return Response(b"", media_type=_OUTPUT_TYPE)
+        return Response(b"", media_type=TEXT_TYPE)
     headers = {"Content-Length": str(part.size)}
-    return StreamingResponse(part.pieces, headers=headers, media_type=_OUTPUT_TYPE)
+    return StreamingResponse(part.pieces, headers=headers, media_type=TEXT_TYPE)

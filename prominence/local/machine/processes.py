@@ -37,17 +37,6 @@ def descendants() -> list[psutil.Process]:
     return [process for process in found if _is_alive(process)]
 
 
-def tree_memory() -> int:
-    """Bytes of resident memory of all descendants together, as they are now."""
-    total = 0
-    for process in descendants():
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
 def end_descendants(grace: float, reap: Callable[[], bool]) -> None:
     """TERM to every descendant, KILL after ``grace`` seconds, until none is left.
 
