@@ -108,15 +108,11 @@ class Jobs:
     async def end_overdue(self) -> None:
         """End what waits for longer than its job allows, for as long as the service lives."""
         while True:
-            attempts = await self._limits.overdue()
-            waiting = {row["id"]: row for row in self._rows_by_id(each.job for each in attempts)}
-            overdue = [
-                each
-                for each in attempts
-                if waiting[each.job]["status"] == "idle" and waiting[each.job]["attempt"] == each.number
-            ]
-            await self._end_waiting([waiting[each.job] for each in overdue])
-            await self.cancel(overdue)
+            attempts = set(await self._limits.overdue())
+            rows = self._rows_by_id(each.job for each in attempts)
+            waiting = [row for row in rows if row["status"] == "idle" and _attempt(row) in attempts]
+            await self._end_waiting(waiting)
+            await self.cancel([_attempt(row) for row in waiting])
 
     async def _end_waiting(self, rows: Sequence[sqlite3.Row]) -> None:
         while True:
@@ -164,7 +160,7 @@ class Jobs:
                     self._update(row["id"], status="deleted", reason=DELETED_REASON)
         await self._store.committed()
         self._ledger.tell_waiting()
-        await self.cancel([AttemptId(row["id"], row["attempt"]) for row in active])
+        await self.cancel([_attempt(row) for row in active])
         return bool(rows)
 
     async def clone(self, job: int) -> Created:
@@ -337,6 +333,10 @@ def _has_succeeded(outcome: Outcome, policies: dict[str, Any]) -> bool:
     """What the jobs that wait for this one in a workflow go by."""
     ignored = policies.get("reportJobSuccessOnTaskFailure", False)
     return outcome.status == "finished" and (ignored or not _is_failure(outcome))
+
+
+def _attempt(row: sqlite3.Row) -> AttemptId:
+    return AttemptId(row["id"], row["attempt"])
 
 
 def _is_in_queue(row: sqlite3.Row) -> bool:

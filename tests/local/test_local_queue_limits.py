@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
 
+from support.service import job
 from support.until import until
 
+from prominence.local.attempts import Attempts
+from prominence.local.jobs import Jobs
+from prominence.local.ledger import Ledger
+from prominence.local.queue_limits import QueueLimits
+from prominence.local.store import Store
+from prominence.local.tokens import Signer
+from prominence.local.workflow_tables import WorkflowTables
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from support.service import LocalService
+
+    from prominence.local.engine import Attempt, AttemptId, Engine
+    from prominence.local.objects import Objects
 
 
 def _blocked(service: LocalService) -> int:
@@ -64,3 +80,46 @@ def test_a_job_of_a_workflow_that_waits_too_long_fails_it(own_service: LocalServ
     until(ended)
     (late,) = own_service.get("/jobs", id=str(workflow), workflow="true", all="true").json()
     assert late["statusReason"] == "Maximum time queued was exceeded"
+
+
+class _FullEngine:
+    """Never starts anything."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[AttemptId] = []
+
+    def refuses(self, _description: dict[str, Any]) -> None:
+        return
+
+    async def submit(self, _attempts: Sequence[Attempt]) -> None:
+        return
+
+    async def cancel(self, attempts: Sequence[AttemptId]) -> None:
+        self.cancelled += attempts
+
+
+async def _end_overdue_beside_a_removed_one(directory: Path) -> tuple[list[int], int]:
+    """The jobs whose attempts were ended, and the one that had to be."""
+    store, engine = Store(directory / "db"), _FullEngine()
+    ledger = Ledger(store)
+    attempts = Attempts(store, cast("Objects", None), Signer("secret" * 10), "http://127.0.0.1/x")
+    limits = QueueLimits(store, 0.001)
+    tables = WorkflowTables(store, ledger)
+    jobs = Jobs(store, ledger, tables, cast("Engine", engine), attempts, limits=limits)
+    limited = job("true", policies={"maximumTimeInQueue": 1})
+    removed, waiting = (await jobs.create(dict(limited)), await jobs.create(dict(limited)))
+    store.write("delete from jobs where id = ?", [removed.id])
+    ending = asyncio.create_task(jobs.end_overdue())
+    while not engine.cancelled:
+        assert not ending.done()
+        await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    store.close()
+    return [each.job for each in engine.cancelled], waiting.id
+
+
+def test_a_job_that_was_removed_meanwhile_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    ended, waiting = asyncio.run(_end_overdue_beside_a_removed_one(tmp_path))
+
+    assert ended == [waiting]
