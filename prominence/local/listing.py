@@ -10,6 +10,7 @@ from math import isnan, nan
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from prominence.description.checks import HIDDEN
 from prominence.description.rules import check_label
 from prominence.exceptions import InvalidDescription
 from prominence.local.errors import Refusal
@@ -35,6 +36,7 @@ _MOST_DIGITS: Final = 20
 _STATUSES: Final = ("idle", "running")
 _OUTPUT_FIELDS: Final[dict[OutputKind, str]] = {"files": "outputFiles", "dirs": "outputDirs"}
 _SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
+_SECRET: Final = ("storage", "imagePullCredential")
 
 
 class Kind(NamedTuple):
@@ -134,7 +136,7 @@ def entry(row: sqlite3.Row) -> dict[str, Any]:
     description = json.loads(row["description"])
     shown = state(row)
     if "tasks" in description:
-        shown["tasks"] = description["tasks"]
+        shown["tasks"] = [without_secrets(task) for task in description["tasks"]]
     if row["parameters"] is not None:
         shown["parameters"] = json.loads(row["parameters"])
     return shown
@@ -166,7 +168,7 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     if labels:
         shown["labels"] = labels
     if "storage" in description:
-        shown["storage"] = masked(description["storage"])
+        shown["storage"] = _masked(description["storage"])
     outputs, values = json.loads(row["outputs"]), json.loads(row["parameters"] or "{}")
     for kind, field in _OUTPUT_FIELDS.items():
         if names := description.get(field):
@@ -178,8 +180,13 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     return shown
 
 
-def masked(value: Any) -> Any:
-    return {key: masked(each) for key, each in value.items()} if isinstance(value, dict) else "***"
+def without_secrets(described: dict[str, Any]) -> dict[str, Any]:
+    """A job or a task as it may be shown: what gives access to storage or images is masked."""
+    return {key: _masked(value) if key in _SECRET else value for key, value in described.items()}
+
+
+def _masked(value: Any) -> Any:
+    return {key: _masked(each) for key, each in value.items()} if isinstance(value, dict) else HIDDEN
 
 
 def whole(name: str, text: str, lowest: int = 0) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.local.listing import masked, state
+from prominence.local.listing import state, without_secrets
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +22,8 @@ def detailed_workflow_entry(
 ) -> dict[str, Any]:
     shown = workflow_entry(row)
     shown["jobs"] = [
-        {**job, "storage": masked(job["storage"])} if "storage" in job else job for job in description["jobs"]
+        {**without_secrets(job), "tasks": [without_secrets(task) for task in job["tasks"]]}
+        for job in description["jobs"]
     ]
     shown |= {key: description[key] for key in _SHOWN_IN_DETAIL if description.get(key)}
     if labels:

@@ -18,6 +18,7 @@ import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from support.clock import VirtualClock
+from support.service import job
 from support.until import until
 
 from prominence.exceptions import LocalServiceError
@@ -363,3 +364,28 @@ def test_presigned_urls_end_with_their_time_also_when_the_clock_jumps() -> None:
     assert signer.accepts_path("/objects/x", query, "GET")
     clock.jump(2 * 86400)
     assert not signer.accepts_path("/objects/x", query, "GET")
+
+
+def test_what_gives_access_to_storage_and_images_is_not_shown(service: LocalService) -> None:
+    access = {
+        "task": {"imagePullCredential": {"username": "me", "token": "s3cret"}},
+        "storage": {
+            "type": "webdav",
+            "mountpoint": "/data",
+            "webdav": {"url": "https://dav.test/", "username": "me", "password": "s3cret"},
+        },
+    }
+    job_id = service.post_job("true", **access)
+    workflow = {"name": "w", "jobs": [{"name": "j", **job("true", **access)}]}
+    workflow_id = service.request("POST", "/workflows", json=workflow).json()["id"]
+
+    answers = [
+        service.get(path, **query).text
+        for path in ("/jobs", "/workflows")
+        for query in ({"all": ""}, {"all": "", "detail": ""})
+    ]
+    answers += [service.get(path).text for path in (f"/jobs/{job_id}", f"/workflows/{workflow_id}")]
+
+    assert all(f'"id":{job_id}' in answer or f'"id":{workflow_id}' in answer for answer in answers)
+    assert not any("s3cret" in answer for answer in answers)
+    assert '"imagePullCredential":{"username":"***","token":"***"}' in answers[0]
