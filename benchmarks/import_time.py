@@ -1,4 +1,4 @@
-"""What `import prominence` costs, beside the public client 0.21 in an environment of its own.
+"""What it costs to import what describes jobs, beside the public client 0.21 in an environment of its own.
 
 Each import is a fresh interpreter, the two in turn; only the import itself is measured::
 
@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 
 from public_client import PUBLIC_CLIENT, install_public_client
+
+STATEMENT = "from prominence import Job, Task"
 
 
 def cpu_and_wall_ms(python: str, statement: str) -> tuple[float, float]:
@@ -36,11 +38,11 @@ def main(runs: int) -> None:
             PUBLIC_CLIENT: str(install_public_client(Path(directory)) / "python"),
         }
         for python in interpreters.values():
-            cpu_and_wall_ms(python, "import prominence")  # bytecode is compiled once
+            cpu_and_wall_ms(python, STATEMENT)  # bytecode is compiled once
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in interpreters}
         for _ in range(runs):
             for name, python in interpreters.items():
-                times[name].append(cpu_and_wall_ms(python, "import prominence"))
+                times[name].append(cpu_and_wall_ms(python, STATEMENT))
     medians = {
         name: [statistics.median(column) for column in zip(*each, strict=True)]
         for name, each in times.items()

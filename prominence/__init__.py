@@ -3,29 +3,30 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prominence.artifact import Artifact
-from prominence.description import (
-    Dependency,
-    InputFile,
-    JobPolicies,
-    Notification,
-    ParameterSet,
-    ParameterSweep,
-    Repeat,
-    Resources,
-    Task,
-    WorkflowPolicies,
-    Zip,
-)
-from prominence.job import Job
+from prominence import exceptions as exceptions
 from prominence.version import __version__
-from prominence.workflow import Workflow
 
 if TYPE_CHECKING:
+    from prominence.artifact import Artifact
     from prominence.client.api import ProminenceClient
     from prominence.client.auth import login, register
+    from prominence.description import (
+        Dependency,
+        InputFile,
+        JobPolicies,
+        Notification,
+        ParameterSet,
+        ParameterSweep,
+        Repeat,
+        Resources,
+        Task,
+        WorkflowPolicies,
+        Zip,
+    )
+    from prominence.job import Job
     from prominence.session import Session
     from prominence.settings import Settings
+    from prominence.workflow import Workflow
 
 __all__ = [
     "Artifact",
@@ -50,20 +51,24 @@ __all__ = [
     "register",
 ]
 
-_IMPORTED_WHEN_USED = {
-    "ProminenceClient": "prominence.client.api",
-    "Session": "prominence.session",
-    "Settings": "prominence.settings",
-    "login": "prominence.client.auth",
-    "register": "prominence.client.auth",
+_MODULES = {
+    "Artifact": "artifact",
+    "Job": "job",
+    "ProminenceClient": "client.api",
+    "Session": "session",
+    "Settings": "settings",
+    "Workflow": "workflow",
+    "login": "client.auth",
+    "register": "client.auth",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What talks to a service, which those who only describe jobs do not pay for."""
-    if name not in _IMPORTED_WHEN_USED:
+    """Import what is used: the command need not know how to describe jobs to list them."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
+    module = import_module(f"{__name__}.{_MODULES.get(name, 'description')}")
+    found = globals()[name] = getattr(module, name)
     return found
 
 

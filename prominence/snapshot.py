@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from prominence.description.job import users_labels
-
 TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
 _SAID_BY_SERVICE: Final = ("id", "status", "statusReason", "events", "execution", "progress", "parameters")
 
@@ -106,6 +104,8 @@ class Snapshot:
     @property
     def description(self) -> dict[str, Any]:
         """The API's JSON that submits it again; whole only where the answer was a detailed one."""
+        from prominence.description.job import users_labels
+
         found = {name: value for name, value in self.entry.items() if name not in _SAID_BY_SERVICE}
         for name in ("outputFiles", "outputDirs"):
             if name in found:

@@ -10,7 +10,6 @@ import click
 
 from prominence.cli.arguments import ID, Target, pair, target
 from prominence.cli.output import as_json, elapsed, show_json, show_table, when
-from prominence.description.job import users_labels
 from prominence.exceptions import NotFound
 from prominence.snapshot import TERMINAL, JobSnapshot, Snapshot, WorkflowSnapshot
 
@@ -207,6 +206,8 @@ def _image(name: str) -> str:
 
 def _for_people(entry: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
     """The entry in an order that reads well, with times as dates."""
+    from prominence.description.job import users_labels
+
     names = [*(name for name in order if name in entry), *(name for name in entry if name not in order)]
     events = {name: when(epoch) for name, epoch in (entry.get("events") or {}).items()}
     changed = {"events": events, "labels": users_labels(entry.get("labels"))}

@@ -88,17 +88,19 @@ def listing_query(
     detail: bool = False,
 ) -> dict[str, str]:
     """The query of a listing of jobs or workflows; labels and names are checked, for servers paste them."""
-    from prominence.description.rules import check_label, check_name
-
     query: dict[str, str] = {}
     if ids is not None:
         query["id"] = ids_text(ids)
     if num is not None:
         query["num"] = str(int(num))
     if label is not None:
+        from prominence.description.rules import check_label
+
         check_label(*label)
         query["constraint"] = f"{label[0]}={label[1]}"
     if name is not None:
+        from prominence.description.rules import check_name
+
         check_name(name)
         query["name"] = name
     if status is not None:

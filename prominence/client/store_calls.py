@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from prominence.client.calls import Calls
-from prominence.description.rules import check_object_name
 from prominence.exceptions import InvalidDescription, ServiceError
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ class StoreCalls(Calls):
     def create_upload(self, name: str, sha256: str | None = None) -> UploadPlace:
         """A place to send an object to, good for ten minutes; ``sha256`` (hex) is kept beside the object."""
         from prominence.client.uploads import request_place
+        from prominence.description.rules import check_object_name
 
         check_object_name(name)
         return request_place(self._transport, name, sha256)
@@ -51,6 +51,7 @@ class StoreCalls(Calls):
         Raises OSError where the file cannot be read, ContentMismatch where it changes meanwhile.
         """
         from prominence.client.uploads import upload
+        from prominence.description.rules import check_object_name
 
         check_object_name(name)
         return upload(self._transport, name, content, checksum=checksum, progress=progress)
