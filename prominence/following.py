@@ -11,7 +11,7 @@ import codecs
 import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from prominence.exceptions import ServiceUnavailable
+from prominence.exceptions import AuthenticationError, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,13 +121,18 @@ class _Output:
         return rest
 
 
-def bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float) -> T:
-    """What a call returns, made again while it raises ServiceUnavailable, for at most that long."""
+def bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float, *, was_good: bool = False) -> T:
+    """What a call returns, made again while it raises ServiceUnavailable, for at most that long.
+
+    With ``was_good``, of a token that was accepted a moment ago, it bears with AuthenticationError too: a
+    login meanwhile puts that right.
+    """
+    borne = (ServiceUnavailable, AuthenticationError) if was_good else (ServiceUnavailable,)
     end = clock.monotonic() + tolerance_s
     while True:
         try:
             return call()
-        except ServiceUnavailable as error:
+        except borne as error:
             if clock.monotonic() >= end:
                 raise
             log.warning("the service is not to be reached at the moment: %s", error)

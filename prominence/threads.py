@@ -30,6 +30,7 @@ class WorkThreads:
         self._idle = 0
 
     def add(self, work: Callable[[], None]) -> None:
+        """Raises RuntimeError, and forgets the work, when no thread is there and none can be started."""
         with self._condition:
             self._work.append(work)
             if self._idle >= len(self._work):
@@ -37,7 +38,13 @@ class WorkThreads:
             elif len(self._threads) < self._most:
                 number = len(self._threads)
                 thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    if self._threads:
+                        return  # they come to it in their time
+                    self._work.pop()
+                    raise
                 self._threads.add(thread)
 
     def drop(self) -> None:

@@ -89,7 +89,8 @@ def call_value(
         return job.get_output_file(packing.RESULT, encoding=None)
 
     try:
-        record = Record.parse(bearing_outages(fetch, session.client.clock, session.outage_tolerance))
+        clock, tolerance_s = session.client.clock, session.outage_tolerance
+        record = Record.parse(bearing_outages(fetch, clock, tolerance_s, was_good=True))
     except NotFound:  # that it wrote no result follows from how it ended
         has_begun = claim is not None and claim.owner is not None
         raise _lost_call(job, snapshot, name, was_started=has_begun) from None

@@ -395,3 +395,39 @@ def test_shutdown_does_not_end_what_was_sent(killing: ProminenceExecutor) -> Non
         killing.shutdown(wait=False, cancel_futures=True)
 
     assert future.result() == 8
+
+
+def test_a_forgotten_executor_finishes_its_calls_and_ends(
+    service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMINENCE_URL", service.endpoint.url)
+    monkeypatch.setenv("PROMINENCE_TOKEN", service.endpoint.token)
+    before = set(threading.enumerate())
+    executor = ProminenceExecutor()
+    futures = [executor.submit(double, number) for number in range(3)]
+    forgotten = weakref.ref(executor)
+
+    del executor
+
+    until(lambda: gc.collect() >= 0 and forgotten() is None)
+    assert [future.result() for future in futures] == [0, 2, 4]
+    until(lambda: set(threading.enumerate()) <= before)
+
+
+def test_calls_fail_where_no_thread_can_be_started(
+    executor: ProminenceExecutor, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert executor.submit(double, 1).result() == 2
+    session.close()
+    start = threading.Thread.start
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    future = executor.submit(double, 2)
+    assert isinstance(future.exception(), RuntimeError)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert executor.submit(double, 3).result() == 6
+    assert future.job.id is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.clock import VirtualClock
-from support.fake_service import RESET, FakeService, Received, Reply, says
+from support.fake_service import RESET, FakeService, Received, Reply, refuses, says
 
 from prominence import ProminenceClient, Session
 from prominence.exceptions import (
@@ -77,6 +77,24 @@ def test_a_result_is_waited_for_while_the_service_is_away(
 
     assert executor.submit(len, "").result(60) == "the value"
     assert clock.elapsed >= 1000
+
+
+def test_a_token_may_be_replaced_before_the_result_is_fetched(
+    fake: FakeService, clock: VirtualClock, executor: ProminenceExecutor
+) -> None:
+    fake.script("GET", "/jobs", says([{**SUCCESS, "execution": {}}]))  # so that it is asked for again
+    described = says(
+        [{**SUCCESS, "outputFiles": [{"name": packing.RESULT, "url": f"{fake.address}{OUTPUT}"}]}]
+    )
+
+    def describe(_: Received) -> Reply:
+        return refuses("token has expired", 401) if clock.elapsed < 600 else described
+
+    fake.script("GET", f"/jobs/{SUCCESS['id']}", describe)
+    fake.script("GET", OUTPUT, record("value", *runner.dumps(7)))
+
+    assert executor.submit(len, "").result(60) == 7
+    assert clock.elapsed >= 600
 
 
 def test_a_result_is_not_waited_for_for_ever(fake: FakeService, executor: ProminenceExecutor) -> None:
