@@ -75,7 +75,7 @@ def measure_urgent(client: ProminenceClient) -> None:
     def run() -> None:
         fields = {"memory": 1, "policies": {"priority": 2}}
         ids = [client.create_job(job("true", **fields)).id for _ in range(URGENT)]
-        while any(each["status"] == "idle" for each in client.list_jobs(ids=ids[-ASKED_FOR:]).jobs):
+        while any(each["status"] == "idle" for each in client.list_jobs(ids=ids[-ASKED_FOR:]).entries):
             time.sleep(0.02)
 
     print(f"{URGENT} urgent jobs one after the other: {seconds(run):.1f} s")
@@ -89,7 +89,7 @@ def measure_workflow(client: ProminenceClient, service: psutil.Process) -> None:
         begin = time.perf_counter()
         workflow_id = client.create_workflow(workflow).id
         accepted = time.perf_counter() - begin
-        while len(client.list_jobs(name=f"many/each/{INSTANCES - 1}").jobs) == 0:
+        while len(client.list_jobs(name=f"many/each/{INSTANCES - 1}").entries) == 0:
             time.sleep(0.02)
         made = time.perf_counter() - begin
     print(f"workflow of {INSTANCES}: accepted in {accepted * 1e3:.0f} ms, all jobs made in {made:.1f} s;")

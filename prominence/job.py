@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from prominence.artifact import Artifact
 from prominence.description import JobDescription
-from prominence.exceptions import NotFound
 from prominence.life import Life
 from prominence.live import execute, take_snapshot, was_done
 from prominence.outputs import fetch_output, input_content
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from prominence.client.calls import Listing
     from prominence.client.downloads import Progress
     from prominence.client.job_calls import Stream
     from prominence.client.submission import Submission, Submitted
@@ -34,6 +34,7 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     """
 
     _what = "job"
+    _snapshot_type = JobSnapshot
     artifact_type: ClassVar[type[Artifact]] = Artifact
 
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
@@ -223,14 +224,8 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         current = self._current()
         return current if current.is_detailed else self._refresh()
 
-    def _describe(self) -> JobSnapshot:
-        """A fresh description, with URLs that were just signed."""
-        job_id = self._known_id()
-        listing = self._session.client.describe_job(job_id)
-        if not listing.jobs:
-            raise NotFound(f"the service does not know job {job_id}, or it is somebody else's")
-        self._revision = listing.revision
-        return JobSnapshot(listing.jobs[0])
+    def _described(self) -> Listing:
+        return self._session.client.describe_job(self._known_id())
 
     def _read(self, stream: Stream, node: int, offset: int, encoding: str | None) -> str | bytes:
         found = self._session.client.read_output(self._known_id(), stream, node=node, offset=offset)

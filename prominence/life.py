@@ -7,13 +7,20 @@ import warnings
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.client.submission import Submission
-from prominence.exceptions import DuplicateRun, InvalidDescription, ProminenceError, ServerBugWarning
+from prominence.exceptions import (
+    DuplicateRun,
+    InvalidDescription,
+    NotFound,
+    ProminenceError,
+    ServerBugWarning,
+)
 from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from prominence.client.calls import Listing
     from prominence.client.submission import Submitted
     from prominence.description import JobDescription, Violation
     from prominence.session import Session
@@ -30,6 +37,7 @@ class Life(Generic[S]):
     """
 
     _what: str  # how texts call it
+    _snapshot_type: type[S]
 
     if TYPE_CHECKING:  # of the description that this is combined with
 
@@ -193,9 +201,16 @@ class Life(Generic[S]):
     def _submit(self) -> Submitted:
         raise NotImplementedError
 
-    def _describe(self) -> S:
-        """What the service says now; raises NotFound where it knows nothing."""
+    def _described(self) -> Listing:
         raise NotImplementedError
+
+    def _describe(self) -> S:
+        """What the service says now, with URLs that were just signed; raises NotFound without an answer."""
+        listing = self._described()
+        if not listing.entries:
+            raise NotFound(f"the service does not know {self._what} {self._id}, or it is somebody else's")
+        self._revision = listing.revision
+        return self._snapshot_type(listing.entries[0])
 
     def _current(self) -> S:
         """The state now; what has ended is not asked for again."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 
-from prominence.client.calls import Listing
 from prominence.snapshot import JobSnapshot, Snapshot, WorkflowSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prominence.client.api import ProminenceClient
+    from prominence.client.calls import Listing
 
 WAIT_FEATURE: Final = "wait"
 _IDS_PER_REQUEST: Final = 100
@@ -49,24 +49,29 @@ class Source(Protocol[S_co]):
     def changes(self, since: int, wait: float) -> Listing: ...
 
 
-class JobSource:
-    what = "job"
-    has_detail = True
+class _ServiceSource:
+    """What jobs and workflows of a service have in common."""
+
+    _path: ClassVar[str]
 
     def __init__(self, client: ProminenceClient) -> None:
         self._client = client
-        self.alone = client.describe_job
-        self.changes = client.list_changed_jobs
-
-    def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
-        return JobSnapshot(entry)
 
     def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
-        return _parts(ids, f"{self._client.url}/jobs")
+        return _parts(ids, self._client.url + self._path)
 
     @property
     def has_feed(self) -> bool:
         return WAIT_FEATURE in self._client.features
+
+
+class JobSource(_ServiceSource):
+    what = "job"
+    has_detail = True
+    _path = "/jobs"
+
+    def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
+        return JobSnapshot(entry)
 
     def list(self, ids: Sequence[int]) -> Listing:
         return self._client.list_jobs(ids=ids)
@@ -74,32 +79,29 @@ class JobSource:
     def detail(self, ids: Sequence[int]) -> Listing:
         return self._client.list_jobs(ids=ids, detail=True)
 
+    def alone(self, one: int) -> Listing:
+        return self._client.describe_job(one)
 
-class WorkflowSource:
+    def changes(self, since: int, wait: float) -> Listing:
+        return self._client.list_changed_jobs(since, wait)
+
+
+class WorkflowSource(_ServiceSource):
     what = "workflow"
     has_detail = False
-
-    def __init__(self, client: ProminenceClient) -> None:
-        self._client = client
+    _path = "/workflows"
 
     def snapshot(self, entry: dict[str, Any]) -> WorkflowSnapshot:
         return WorkflowSnapshot(entry)
 
-    def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
-        return _parts(ids, f"{self._client.url}/workflows")
-
-    @property
-    def has_feed(self) -> bool:
-        return WAIT_FEATURE in self._client.features
-
     def list(self, ids: Sequence[int]) -> Listing:
-        return self._client.list_workflow_states(ids)
+        return self._client.list_workflows(ids=ids)
 
     def detail(self, ids: Sequence[int]) -> Listing:
         return self.list(ids)
 
     def alone(self, one: int) -> Listing:
-        return Listing(self._client.describe_workflow(one), None)
+        return self._client.describe_workflow(one)
 
     def changes(self, since: int, wait: float) -> Listing:
         return self._client.list_changed_workflows(since, wait)

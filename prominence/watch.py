@@ -220,7 +220,7 @@ class Watcher(Generic[S]):
                 self._start_feed(None)
             return
         self._taking = listing.revision
-        self._take(self._source.snapshot(entry) for entry in listing.jobs)
+        self._take(self._source.snapshot(entry) for entry in listing.entries)
         self._cursor = listing.revision
 
     def _ask_for(self, ids: Sequence[int]) -> None:
@@ -248,7 +248,7 @@ class Watcher(Generic[S]):
     def _asked_for(self, listing: Listing, ids: Iterable[int]) -> list[S]:
         """Those that were asked for; some services answer with others too."""
         wanted = set(ids)
-        return [self._source.snapshot(entry) for entry in listing.jobs if entry.get("id") in wanted]
+        return [self._source.snapshot(entry) for entry in listing.entries if entry.get("id") in wanted]
 
     def _missing(self, ids: set[int]) -> None:
         """Ask alone for jobs that a bulk answer left out; give up on those that stay away."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from prominence.description import WorkflowDescription
-from prominence.exceptions import NotFound
 from prominence.job import Job
 from prominence.life import Life
 from prominence.live import was_done
@@ -14,6 +13,7 @@ from prominence.snapshot import WorkflowSnapshot
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from prominence.client.calls import Listing
     from prominence.client.submission import Submission, Submitted
     from prominence.description import JobDescription
     from prominence.session import Session
@@ -27,6 +27,7 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     """
 
     _what = "workflow"
+    _snapshot_type = WorkflowSnapshot
     job_type: ClassVar[type[Job]] = Job
 
     def __init__(self, id: int | None = None, *, session: Session | None = None, **description: Any) -> None:  # noqa: A002
@@ -67,7 +68,7 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
 
     def list_jobs(self) -> list[Job]:
         """The workflow's jobs as the service has them, those of its factories among them."""
-        found = self._session.client.list_workflow_jobs(self._known_id()).jobs
+        found = self._session.client.list_workflow_jobs(self._known_id()).entries
         return [Job.attached(entry, self._given_session) for entry in found]
 
     @property
@@ -83,8 +84,5 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def _submit(self) -> Submitted:
         return self._session.client.create_workflow(self.to_dict(), submission=self._submission)
 
-    def _describe(self) -> WorkflowSnapshot:
-        found = self._session.client.describe_workflow(self._known_id())
-        if not found:
-            raise NotFound(f"the service does not know workflow {self._id}, or it is somebody else's")
-        return WorkflowSnapshot(found[0])
+    def _described(self) -> Listing:
+        return self._session.client.describe_workflow(self._known_id())

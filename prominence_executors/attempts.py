@@ -214,7 +214,7 @@ class Call:
 
     def _follow(self, session: Session, job_id: int) -> None:
         log.warning("a call goes on as job %d, which claimed it first", job_id)
-        entries = session.client.describe_job(job_id).jobs
+        entries = session.client.describe_job(job_id).entries
         self.job = Job.attached(entries[0], session) if entries else Job(id=job_id, session=session)
         self.future._goes_on_as(self.job)  # noqa: SLF001 - the future's own half of this
 

@@ -47,7 +47,7 @@ def explain(session: Session, target: Target, *, as_json: bool) -> None:
 
 
 def _explain_workflow(session: Session, workflow: WorkflowSnapshot, *, as_json: bool) -> None:
-    entries = session.client.list_workflow_jobs(workflow.id, detail=True).jobs
+    entries = session.client.list_workflow_jobs(workflow.id, detail=True).entries
     jobs = sorted((JobSnapshot(entry) for entry in entries), key=lambda job: job.id)
     failed = [job for job in jobs if job.has_ended and not job.succeeded]
     found = [_explanation(session, job) for job in failed[:_JOBS_SHOWN]]

@@ -186,12 +186,12 @@ def test_a_job_is_created_once(session: Session) -> None:
 
 
 def test_nothing_is_sent_of_what_breaks_a_rule(session: Session) -> None:
-    before = len(session.client.list_jobs(everything=True).jobs)
+    before = len(session.client.list_jobs(everything=True).entries)
 
     with pytest.raises(InvalidDescription, match="name"):
         make(session, "true", name="a;b").create()
 
-    assert len(session.client.list_jobs(everything=True).jobs) == before
+    assert len(session.client.list_jobs(everything=True).entries) == before
 
 
 def test_jobs_are_themselves_and_descriptions_equal(session: Session) -> None:
@@ -208,13 +208,13 @@ def test_the_client_lists_deletes_and_describes(service: LocalService) -> None:
             client.create_job(make(Session(), "sleep 600", name="listed-here").to_dict()).id for _ in range(3)
         ]
 
-        assert {job["id"] for job in client.list_jobs(name="listed-here").jobs} == set(ids)
-        assert [job["id"] for job in client.list_jobs(ids=ids[:1], detail=True).jobs] == ids[:1]
-        assert client.describe_job(ids[0]).jobs[0]["resources"]["walltime"] == 720
+        assert {job["id"] for job in client.list_jobs(name="listed-here").entries} == set(ids)
+        assert [job["id"] for job in client.list_jobs(ids=ids[:1], detail=True).entries] == ids[:1]
+        assert client.describe_job(ids[0]).entries[0]["resources"]["walltime"] == 720
         assert client.delete_job(ids[0])
         assert client.delete_jobs(ids)
         assert not client.delete_jobs(ids)
-        statuses = {job["status"] for job in client.list_jobs(ids=ids).jobs}
+        statuses = {job["status"] for job in client.list_jobs(ids=ids).entries}
         assert statuses == {"deleted"}
         assert client.resources()["existing"][0]["capacity"] == {"cpus": 8, "memory": 64.0}
 

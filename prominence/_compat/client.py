@@ -61,10 +61,10 @@ class PublicClient:
     ) -> list[dict[str, Any]]:
         """Active jobs, or those asked for; of a workflow all jobs, unless ``status`` says otherwise."""
         if workflow_id is not None:
-            found = self._client.list_workflow_jobs(workflow_id, detail=detail).jobs
+            found = self._client.list_workflow_jobs(workflow_id, detail=detail).entries
             return found if status in {None, "all"} else [job for job in found if job["status"] == status]
         query = _listing(status, num, constraint, name_constraint)
-        return self._client.list_jobs(**query, detail=detail).jobs
+        return self._client.list_jobs(**query, detail=detail).entries
 
     def list_workflows(
         self,
@@ -73,7 +73,8 @@ class PublicClient:
         constraint: str | None = None,
         name_constraint: str | None = None,
     ) -> list[dict[str, Any]]:
-        return self._client.list_workflows(**_listing(status, num, constraint, name_constraint))
+        query = _listing(status, num, constraint, name_constraint)
+        return self._client.list_workflows(**query).entries
 
     def create_job(self, job: Mapping[str, Any]) -> int:
         """Submit a job in the API's JSON, in which a task's runtime may be left out; its id."""
@@ -120,11 +121,11 @@ class PublicClient:
 
     def describe_job(self, job_id: int, input_only: bool = False) -> dict[str, Any]:
         """A job with all that is known of it, or what submits it again; raises NotFound."""
-        return _described("job", job_id, self._client.describe_job(job_id).jobs, input_only=input_only)
+        return _described("job", job_id, self._client.describe_job(job_id).entries, input_only=input_only)
 
     def describe_workflow(self, workflow_id: int, input_only: bool = False) -> dict[str, Any]:
         """A workflow with all that is known of it, or what submits it again; raises NotFound."""
-        found = self._client.describe_workflow(workflow_id)
+        found = self._client.describe_workflow(workflow_id).entries
         return _described("workflow", workflow_id, found, input_only=input_only)
 
     def stdout_job(self, job_id: int, node: int = 0, offset: int = 0) -> str:

@@ -96,7 +96,7 @@ def download(
 def _jobs(session: Session, target: Target) -> list[JobSnapshot]:
     if target.kind == "job":
         return [JobSnapshot(described(session, target).entry)]
-    entries = session.client.list_workflow_jobs(target.id, detail=True).jobs
+    entries = session.client.list_workflow_jobs(target.id, detail=True).entries
     return sorted((JobSnapshot(entry) for entry in entries), key=lambda job: job.id)
 
 

@@ -109,9 +109,9 @@ def described(session: Session, target: Target) -> Snapshot:
     """What the service knows; raises NotFound where that is nothing."""
     client = session.client
     if target.kind == "workflow":
-        found = client.describe_workflow(target.id)
+        found = client.describe_workflow(target.id).entries
     else:
-        found = client.describe_job(target.id).jobs
+        found = client.describe_job(target.id).entries
     if not found:
         raise NotFound(f"the service does not know {target}, or it is somebody else's")
     return WorkflowSnapshot(found[0]) if target.kind == "workflow" else JobSnapshot(found[0])
@@ -150,11 +150,11 @@ def _entries(
         "detail": len(labels) > 1,
     }
     if what == "workflows":
-        found = client.list_workflows(**query)
+        found = client.list_workflows(**query).entries
     elif workflow_id is None:
-        found = client.list_jobs(**query).jobs
+        found = client.list_jobs(**query).entries
     else:
-        found = _chosen(client.list_workflow_jobs(workflow_id, detail=bool(labels)).jobs, query)
+        found = _chosen(client.list_workflow_jobs(workflow_id, detail=bool(labels)).entries, query)
     return [entry for entry in found if _has_labels(entry, labels if workflow_id else labels[1:])]
 
 

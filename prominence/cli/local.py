@@ -107,7 +107,7 @@ def status(as_json: bool) -> None:
         click.echo(f"not running (state directory {settings.directory})", err=True)
         sys.exit(_NOT_RUNNING)
     with _client(settings) as client:
-        states = Counter(job["status"] for job in client.list_jobs().jobs)
+        states = Counter(job["status"] for job in client.list_jobs().entries)
     shown = {
         **asdict(endpoint),
         "library": __version__,
@@ -208,7 +208,7 @@ def env() -> None:
 
 
 def _unfinished(client: ProminenceClient) -> _Unfinished:
-    jobs, workflows = client.list_jobs().jobs, client.list_workflows()
+    jobs, workflows = client.list_jobs().entries, client.list_workflows().entries
     return _Unfinished(
         *([each["id"] for each in found if each["status"] in _ACTIVE] for found in (jobs, workflows))
     )

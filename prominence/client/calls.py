@@ -68,7 +68,7 @@ def ids_text(ids: Iterable[int]) -> str:
 class Listing(NamedTuple):
     """Jobs or workflows in the API's JSON; ``revision`` comes from the embedded service alone."""
 
-    jobs: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
     revision: int | None
 
     @classmethod

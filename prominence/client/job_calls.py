@@ -71,7 +71,7 @@ class JobCalls(Calls):
         Raises NotFound where the workflow has no such job.
         """
         end = f"/{job}" if instance is None else f"/{job}/{instance}"
-        found = self.list_workflow_jobs(workflow_id).jobs
+        found = self.list_workflow_jobs(workflow_id).entries
         ids = [int(each["id"]) for each in found if str(each.get("name")).endswith(end)]
         if not ids:
             known = ", ".join(sorted({str(each.get("name")) for each in found})[:_NAMES_SHOWN]) or "none"

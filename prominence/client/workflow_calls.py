@@ -34,7 +34,7 @@ class WorkflowCalls(Calls):
         name: str | None = None,
         status: Literal["idle", "running"] | None = None,
         detail: bool = False,
-    ) -> list[dict[str, Any]]:
+    ) -> Listing:
         """Active workflows, or those asked for, as in :meth:`list_jobs`."""
         query = listing_query(
             ids=ids,
@@ -46,11 +46,7 @@ class WorkflowCalls(Calls):
             status=status,
             detail=detail,
         )
-        return self._get("/workflows", query).entries()
-
-    def list_workflow_states(self, ids: Iterable[int]) -> Listing:
-        """These workflows, and the revision that :meth:`list_changed_workflows` goes on from."""
-        return Listing.of(self._get("/workflows", listing_query(ids=ids)))
+        return Listing.of(self._get("/workflows", query))
 
     def list_changed_workflows(self, since: int, wait: float) -> Listing:
         """Workflows that changed after a revision, waiting up to ``wait`` seconds for one.
@@ -60,9 +56,9 @@ class WorkflowCalls(Calls):
         query = {"since": str(since), "wait": f"{wait:g}"}
         return Listing.of(self._get("/workflows", query, longer=wait))
 
-    def describe_workflow(self, workflow_id: int) -> list[dict[str, Any]]:
-        """A list of one; empty for an unknown id, and for a moment after the workflow was made."""
-        return self._get(f"/workflows/{int(workflow_id)}").entries()
+    def describe_workflow(self, workflow_id: int) -> Listing:
+        """The workflow alone; empty for an unknown id, and for a moment after the workflow was made."""
+        return Listing.of(self._get(f"/workflows/{int(workflow_id)}"))
 
     def delete_workflow(self, workflow_id: int) -> bool:
         """End a workflow and its jobs; False when there was nothing to end."""

@@ -50,7 +50,7 @@ def test_an_upload_becomes_an_artifact_and_an_output(
 
 def test_a_url_whose_signature_is_not_good_any_more_is_renewed(session: Session) -> None:
     job = ended(session, "sh -c 'printf text > out'", output_files=["out"])
-    (output,) = session.client.describe_job(job.id or 0).jobs[0]["outputFiles"]
+    (output,) = session.client.describe_job(job.id or 0).entries[0]["outputFiles"]
     refused = output["url"].replace("?", "?x") + "0"
 
     with pytest.raises(PermissionDenied):

@@ -77,7 +77,7 @@ NOT_RECORDED = {
     "upload_object": "only its request for a place was recorded (create_upload), not what went to the store",
     "login": "talks to an identity provider",
     "delete_workflows": "nobody deleted several workflows at once; jobs were (delete_jobs)",
-    "list_workflow_states": "as list_workflows by ids, which was recorded",
+    "find_workflow_job": "asks list_workflow_jobs, which was recorded",
     "list_changed_workflows": "as list_changed_jobs",
     "list_changed_jobs": "only the local service has a feed of changes",
 }

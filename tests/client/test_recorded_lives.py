@@ -60,7 +60,7 @@ def test_a_function_call_from_submission_to_its_result(real_session: Session, re
 
     with replay("executor-function-call") as cassette:
         assert job.create() == 840
-        found = real.list_jobs(everything=True, label=("submission", tag)).jobs
+        found = real.list_jobs(everything=True, label=("submission", tag)).entries
         assert [entry["id"] for entry in found] == [840]
         job.follow(look, lambda _: ended.set())
         assert ended.wait(LIMIT_S)
@@ -94,8 +94,8 @@ def test_five_commands_and_how_they_ended(real_session: Session, real: Prominenc
     ]
     with replay("executor-commands") as cassette:
         ids = [job.create() for job in jobs]
-        looks = [real.list_jobs(ids=ids).jobs for _ in range(6)]
-        detail = real.list_jobs(ids=ids, detail=True).jobs
+        looks = [real.list_jobs(ids=ids).entries for _ in range(6)]
+        detail = real.list_jobs(ids=ids, detail=True).entries
         outputs = [(job.stdout(), job.stderr()) for job in jobs]
     assert cassette.all_played
     assert [len(look) for look in looks] == [5, 5, 5, 5, 4, 5]  # one is on its way to the history
@@ -123,14 +123,14 @@ def test_output_is_read_while_the_job_runs_until_it_is_deleted(
         assert job.create() == 858
         statuses, text = [], ""
         for _ in range(5):
-            statuses.append(real.list_jobs(ids=[858]).jobs[0]["status"])
+            statuses.append(real.list_jobs(ids=[858]).entries[0]["status"])
             text += job.stdout(offset=len(text))
         assert statuses == ["idle", "idle", "running", "running", "running"]
         assert text == "line 1\nline 2\nline 3\n"
         assert job.delete()
         assert not job.delete()
-        assert real.list_jobs(ids=[858]).jobs[0]["status"] == "deleted"
-        ended = JobSnapshot(real.list_jobs(ids=[858], detail=True).jobs[0])
+        assert real.list_jobs(ids=[858]).entries[0]["status"] == "deleted"
+        ended = JobSnapshot(real.list_jobs(ids=[858], detail=True).entries[0])
         assert (ended.reason, "endTime" in ended.events) == ("Job deleted by user", True)
     assert cassette.play_count == 15
 
@@ -143,9 +143,9 @@ def test_waiting_jobs_are_deleted_together(real_session: Session, real: Prominen
     )
     with replay("executor-cancel-and-logs") as cassette:
         ids = [recorded_job(real_session, "toolarge", tag, "true", cpus=64).create() for tag in tags]
-        assert {entry["status"] for entry in real.list_jobs(ids=ids).jobs} == {"idle"}
+        assert {entry["status"] for entry in real.list_jobs(ids=ids).entries} == {"idle"}
         assert real.delete_jobs(ids)
-        assert {entry["status"] for entry in real.list_jobs(ids=ids).jobs} == {"deleted"}
+        assert {entry["status"] for entry in real.list_jobs(ids=ids).entries} == {"deleted"}
         assert not real.delete_jobs(ids)
     assert cassette.play_count == 7
 

@@ -217,7 +217,7 @@ def test_a_file_that_is_of_no_use_any_more_does_not_stop_a_program_whose_token_i
     else:
         path.write_text(damage)
     fake.script("GET", "/jobs", says([]))
-    assert client.list_jobs().jobs == []
+    assert client.list_jobs().entries == []
 
 
 # ---- refresh tokens
@@ -278,7 +278,7 @@ def test_a_provider_that_is_away_is_asked_again_after_a_minute(
     assert len(login.provider.received) == asked
     login.renews(says({"access_token": "new-token"}))
     clock.advance(60)
-    assert client.list_jobs().jobs == []
+    assert client.list_jobs().entries == []
 
 
 def test_of_two_clients_one_renews_and_the_other_takes_what_it_kept(fake: FakeService, login: Login) -> None:
@@ -355,7 +355,7 @@ def test_a_service_that_has_lost_its_key_is_asked_for_its_new_token(
         own_service.start()
         assert own_service.endpoint.url == old.url
         assert own_service.request("GET", "/jobs", headers=bearer(old.token)).status_code == 401
-        assert client.list_jobs().jobs == []
+        assert client.list_jobs().entries == []
 
 
 # ---- waiting

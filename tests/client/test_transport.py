@@ -407,7 +407,7 @@ def test_a_long_poll_has_its_wait_on_top_of_the_deadline(
 ) -> None:
     slow = page(503, headers={"Retry-After": "70"})
     fake.script("GET", "/jobs", slow, says([]))
-    assert client.list_changed_jobs(5, wait=20).jobs == []
+    assert client.list_changed_jobs(5, wait=20).entries == []
     assert clock.elapsed == 70
     assert fake.received[0].query == {"since": "5", "wait": "20"}
 
@@ -767,7 +767,7 @@ def test_another_machine_is_reached_through_the_proxy(
 ) -> None:
     proxy.script("GET", "/jobs", says([{"id": 1}]))
     with ProminenceClient("http://prominence.test/prominence/v1", token, clock=clock) as client:
-        assert client.list_jobs().jobs == [{"id": 1}]
+        assert client.list_jobs().entries == [{"id": 1}]
     assert proxy.received[0].headers["Host"] == "prominence.test"
 
 
@@ -849,7 +849,7 @@ def test_many_threads_may_share_a_client(fake: FakeService, client: ProminenceCl
         fake.script("GET", f"/jobs/{job}", says([{"id": job}]))
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(client.describe_job, range(64)))
-    assert [listing.jobs for listing in found] == [[{"id": job}] for job in range(64)]
+    assert [listing.entries for listing in found] == [[{"id": job}] for job in range(64)]
     assert fake.connections <= 16
 
 

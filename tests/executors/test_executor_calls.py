@@ -235,13 +235,13 @@ def test_an_exception_that_cannot_be_pickled_is_still_told(executor: ProminenceE
 def test_an_argument_that_cannot_be_pickled_fails_the_future_alone(
     executor: ProminenceExecutor, session: Session
 ) -> None:
-    before = len(session.client.list_jobs(everything=True).jobs)
+    before = len(session.client.list_jobs(everything=True).entries)
 
     future = executor.submit(len, threading.Lock())
 
     assert isinstance(future.exception(), TypeError)
     assert future.job.id is None
-    assert len(session.client.list_jobs(everything=True).jobs) == before
+    assert len(session.client.list_jobs(everything=True).entries) == before
 
 
 def test_a_value_that_cannot_be_pickled_is_told(executor: ProminenceExecutor) -> None:

@@ -139,7 +139,7 @@ def test_a_job_is_run_as_it_is_described(executor: ProminenceExecutor, session: 
     done = future.result()
     assert (done.stdout, done.command) == ("one\ntwo\n", "echo one; echo two")
     assert (job.name, job.labels, job.succeeded) == ("both", {"of": "mine"}, True)
-    assert session.client.describe_job(job.id).jobs[0]["name"] == "both"
+    assert session.client.describe_job(job.id).entries[0]["name"] == "both"
 
 
 def test_a_job_fails_with_its_first_failing_task(executor: ProminenceExecutor) -> None:

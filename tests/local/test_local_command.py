@@ -56,14 +56,14 @@ def test_stop_tells_of_jobs_and_can_delete_them(local: LocalSettings) -> None:
     client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
     sleeping = job("sleep 600")
     first = client.create_job(sleeping).id
-    until(lambda: client.list_jobs(status="running").jobs)
+    until(lambda: client.list_jobs(status="running").entries)
     shown = json.loads(_run("status", "--json").stdout)
     assert (shown["running"], shown["queued"]) == (1, 0)
 
     assert "1 unfinished jobs left to go on" in _run("stop").stderr
     _run("start")
     assert "1 unfinished jobs deleted" in _run("stop", "--jobs").stderr
-    assert client.list_jobs(ids=[first]).jobs[0]["status"] == "deleted"
+    assert client.list_jobs(ids=[first]).entries[0]["status"] == "deleted"
 
 
 def test_env_points_other_programs_to_the_service() -> None:
@@ -105,15 +105,15 @@ def test_reset_asks_and_then_leaves_nothing(local: LocalSettings) -> None:
     _run("start")
     client = ProminenceClient(settings=Settings(url=None, token=None, local=local))
     job_id = client.create_job(job("true")).id
-    until(lambda: not client.list_jobs().jobs)
+    until(lambda: not client.list_jobs().entries)
 
     assert _run("reset").returncode == 1  # nobody answers the question
-    assert client.list_jobs(ids=[job_id]).jobs
+    assert client.list_jobs(ids=[job_id]).entries
     assert _run("reset", "--yes").returncode == 0
 
     assert {each.name for each in local.directory.iterdir()} == {"service.lock", "start.lock"}
     assert daemon.running(local) is None
-    assert client.list_jobs(ids=[job_id]).jobs == []
+    assert client.list_jobs(ids=[job_id]).entries == []
     assert client.create_job(job("true")).id == 1
 
 
@@ -124,13 +124,13 @@ def test_reset_refuses_while_jobs_run_and_can_delete_them(local: LocalSettings) 
     for _ in range(2):
         client.create_job(sleeping)
     client.create_workflow({"name": "w", "jobs": [sleeping]})
-    until(lambda: len(client.list_jobs(status="running").jobs) == 3)
+    until(lambda: len(client.list_jobs(status="running").entries) == 3)
     _run("stop")
 
     refused = _run("reset", "--yes")
     assert refused.returncode == 1
     assert "3 unfinished jobs and 1 workflows" in refused.stderr
-    assert len(client.list_jobs(status="running").jobs) == 3
+    assert len(client.list_jobs(status="running").entries) == 3
 
     assert _run("reset", "--yes", "--jobs").returncode == 0
     assert not (local.directory / "attempts").exists()

@@ -175,7 +175,7 @@ class TestVersions:
     ) -> None:
         with ProminenceClient(settings=Settings(url=None, token=None, local=local)) as client:
             for _ in range(3):
-                assert client.list_jobs().jobs == []
+                assert client.list_jobs().entries == []
 
         told = capsys.readouterr().err
         assert told.count(f"version 0.9, this library {__version__}") == 1

@@ -108,7 +108,7 @@ def test_prominence_prepare_job_changes_what_is_submitted(
 
 
 def _labelled(session: Session, job_id: int | None) -> list[dict[str, Any]]:
-    found = session.client.list_jobs(everything=True, label=("project", "climate"), detail=True).jobs
+    found = session.client.list_jobs(everything=True, label=("project", "climate"), detail=True).entries
     return [entry for entry in found if entry["id"] == job_id]
 
 

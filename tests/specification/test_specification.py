@@ -144,9 +144,9 @@ def session(service: LocalService) -> Iterator[Session]:
     """Nothing that a test has created goes on after it."""
     with Session(service.settings()) as session:
         yield session
-        for workflow in session.client.list_workflows(name="specified"):
+        for workflow in session.client.list_workflows(name="specified").entries:
             session.client.delete_workflow(workflow["id"])
-        for job in session.client.list_jobs(name="specified").jobs:
+        for job in session.client.list_jobs(name="specified").entries:
             session.client.delete_job(job["id"])
 
 

@@ -38,7 +38,7 @@ def followed(
         listing = client.list_changed_jobs(since, _POLL_S)
         assert listing.revision is not None
         since = listing.revision
-        for entry in listing.jobs:
+        for entry in listing.entries:
             if entry["id"] == job_id and is_meant(entry):
                 return entry, since
 
@@ -64,17 +64,17 @@ def a_job_from_submission_to_its_output(client: ProminenceClient) -> None:
     entry, _ = followed(client, job, revision, has_ended)
     assert entry["status"] == "completed"
     assert [task["exitCode"] for task in entry["execution"]["tasks"]] == [3]
-    (described,) = client.describe_job(job).jobs
+    (described,) = client.describe_job(job).entries
     assert [each["name"] for each in described["outputFiles"]] == ["x.txt"]
     assert client.download(described["outputFiles"][0]["url"]) == b"data\n"
     assert client.read_output(job, "stdout") == b"out\n"
     assert client.read_output(job, "stdout", offset=2) == b"t\n"
     assert client.read_output(job, "stderr") == b"err\n"
-    assert [each["id"] for each in client.list_jobs(everything=True, label=LABEL).jobs] == [job]
-    assert [each["id"] for each in client.list_jobs(completed=True, num=5).jobs] == [job]
+    assert [each["id"] for each in client.list_jobs(everything=True, label=LABEL).entries] == [job]
+    assert [each["id"] for each in client.list_jobs(completed=True, num=5).entries] == [job]
     (used,) = client.usage(*ALWAYS)["users"].values()
     assert used["numberOfJobs"] == 1
-    assert client.list_jobs(ids=[job, 999_999], detail=True).jobs[0]["labels"]["recorded"] == "yes"
+    assert client.list_jobs(ids=[job, 999_999], detail=True).entries[0]["labels"]["recorded"] == "yes"
 
 
 def running_jobs(client: ProminenceClient) -> None:
@@ -92,7 +92,7 @@ def running_jobs(client: ProminenceClient) -> None:
     twin = client.clone_job(job)
     assert client.delete_jobs([job, twin])
     assert not client.delete_job(job)
-    assert {each["status"] for each in client.list_jobs(ids=[job, twin]).jobs} == {"deleted"}
+    assert {each["status"] for each in client.list_jobs(ids=[job, twin]).entries} == {"deleted"}
 
 
 def a_job_that_is_kept_in_the_queue(client: ProminenceClient) -> None:
@@ -100,9 +100,9 @@ def a_job_that_is_kept_in_the_queue(client: ProminenceClient) -> None:
     job, revision = client.create_job(kept, submission=Submission("03"))
     assert revision is not None
     followed(client, job, revision, has_ended)
-    assert [each["id"] for each in client.list_jobs().jobs] == [job]
+    assert [each["id"] for each in client.list_jobs().entries] == [job]
     client.remove_job(job)
-    assert client.list_jobs().jobs == []
+    assert client.list_jobs().entries == []
 
 
 def workflows(client: ProminenceClient) -> None:
@@ -111,18 +111,18 @@ def workflows(client: ProminenceClient) -> None:
     submitted = client.create_workflow(
         {"name": "codes", "jobs": [job], "factories": [factory]}, submission=Submission("04")
     )
-    (workflow,) = client.describe_workflow(submitted.id)
+    (workflow,) = client.describe_workflow(submitted.id).entries
     while workflow["status"] not in {"completed", "failed"}:
         client.clock.sleep(0.2)
-        (workflow,) = client.list_workflows(ids=[submitted.id])
+        (workflow,) = client.list_workflows(ids=[submitted.id]).entries
     assert workflow["status"] == "failed"
     assert workflow["progress"] == {"total": 2, "done": 1, "failed": 1, "queued": 0, "waiting": 0}
-    jobs = client.list_workflow_jobs(submitted.id, detail=True).jobs
+    jobs = client.list_workflow_jobs(submitted.id, detail=True).entries
     assert sorted(each["name"] for each in jobs) == ["codes/code/0", "codes/code/1"]
     again, twin = client.rerun_workflow(submitted.id), client.clone_workflow(submitted.id)
     client.delete_workflows([again, twin])
     assert not client.delete_workflow(999_999)
-    assert client.describe_workflow(999_999) == []
+    assert client.describe_workflow(999_999).entries == []
 
 
 def keys_and_objects(client: ProminenceClient) -> None:
@@ -148,7 +148,7 @@ def keys_and_objects(client: ProminenceClient) -> None:
 def the_service_itself(client: ProminenceClient) -> None:
     assert client.is_healthy()
     assert client.resources()["existing"][0]["capacity"] == {"cpus": 8, "memory": 64.0}
-    assert client.describe_job(999_999).jobs == []
+    assert client.describe_job(999_999).entries == []
     assert not client.delete_job(999_999)
     with pytest.raises(ServiceError, match="Job does not exist"):
         client.read_output(999_999, "stdout")

@@ -36,7 +36,7 @@ class Call:
         found = getattr(client, self.method)(*self.arguments, **self.options)
         if isinstance(found, Submitted):
             return found.id
-        return found.jobs if isinstance(found, Listing) else found
+        return found.entries if isinstance(found, Listing) else found
 
     def expected(self, body: bytes) -> Any:
         """What the method returns when this is the body of the answer."""

@@ -108,7 +108,7 @@ class ScriptedService:
         found = _next(script) if script else self._shown.get(job_id, self._states[job_id][0])
         return Listing([] if found is None else [found], self.revision)
 
-    def list_workflow_states(self, ids: Iterable[int]) -> Listing:
+    def list_workflows(self, *, ids: Iterable[int]) -> Listing:
         return self.list_jobs(ids=ids)
 
     def list_changed_workflows(self, since: int, wait: float) -> Listing:
