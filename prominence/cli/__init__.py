@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prominence.cli.verbs import VerbGroup
+from prominence.exceptions import ServerBugWarning
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        warnings.simplefilter("always", ServerBugWarning)
         prominence.main(arguments, prog_name="prominence")
 
 

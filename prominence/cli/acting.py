@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prominence.cli.arguments import ID, Target, target, targets
+from prominence.cli.interrupt import submitting
 from prominence.cli.output import as_json, note, show_id, show_json
 from prominence.exceptions import NotFound
 
@@ -72,7 +73,8 @@ def clone(session: Session, target: Target, *, as_json: bool) -> None:
       prominence clone workflow 44
     """
     call = session.client.clone_workflow if target.kind == "workflow" else session.client.clone_job
-    one = call(target.id)
+    with submitting():
+        one = call(target.id)
     note(f"{target.kind} {one} was created")
     show_id(one, as_json=as_json)
 
@@ -90,7 +92,8 @@ def rerun(session: Session, id: int, *, as_json: bool) -> None:  # noqa: A002 - 
     Example:
       prominence rerun 44
     """
-    one = session.client.rerun_workflow(id)
+    with submitting():
+        one = session.client.rerun_workflow(id)
     note(f"workflow {one} was created")
     show_id(one, as_json=as_json)
 

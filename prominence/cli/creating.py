@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prominence.cli.describing import DescribedJob, job_options
+from prominence.cli.interrupt import submitting
 from prominence.cli.output import as_json, note, show_id, show_json
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def create(
         described.job.validate()
         show_json({"name": described.job.name, **described.job.to_dict()})
         return
-    job_id = described.create()
+    with submitting():
+        job_id = described.create()
     note(f"job {job_id} was created")
     show_id(job_id, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a verb waits: jobs go on, and the user is told how to come back to them."""
+"""Ctrl-C: jobs go on, and the user is told how to come back to them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prominence.cli.arguments import Kind
+
+
+@contextmanager
+def submitting() -> Iterator[None]:
+    """End the program at Ctrl-C, saying that something may have been accepted all the same."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note("\nprominence: interrupted; it may have been accepted all the same: see prominence list -a")
+        sys.exit(INTERRUPTED)
 
 
 @contextmanager

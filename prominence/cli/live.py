@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prominence.session import Session
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @as_json
 @click.argument("id", type=ID)
 @click.argument("command", nargs=-1, required=True)
@@ -25,6 +25,7 @@ def exec_(session: Session, id: int, command: Sequence[str], *, as_json: bool) -
     """Run a command beside a running job; prints its output.
 
     It runs in the job's scratch directory, outside of the container. No word of it may contain a comma.
+    Options come before ID.
 
     \b
     Example:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prominence.cli.interrupt import submitting
 from prominence.cli.output import as_json, note, show_id, show_json
 from prominence.cli.verbs import WRONG_USE
 from prominence.description import check_job, check_workflow
@@ -34,7 +35,9 @@ def run(session: Session, file: str, *, as_json: bool) -> None:
     """
     document = _read(session, file)
     made: type[Job | Workflow] = Workflow if "jobs" in document else Job
-    one = made.from_dict(document, session).create()
+    life = made.from_dict(document, session)
+    with submitting():
+        one = life.create()
     note(f"{made.__name__.lower()} {one} was created")
     show_id(one, as_json=as_json)
 

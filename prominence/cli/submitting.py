@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prominence.cli.describing import DescribedJob, job_options
-from prominence.cli.interrupt import leaving_on
+from prominence.cli.interrupt import leaving_on, submitting
 from prominence.cli.output import note
 from prominence.cli.verbs import JOB_FAILED
 from prominence.description.task import literally
@@ -40,7 +40,8 @@ def submit(context: click.Context, /, image: str, command: Sequence[str], **opti
     """
     session: Session = context.obj
     described = DescribedJob(session, image, literally(command), options)
-    job_id = described.create()
+    with submitting():
+        job_id = described.create()
     note(f"job {job_id} was created")
     with leaving_on([job_id]):
         _pass_on_output(described.job)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from prominence.exceptions import InvalidDescription, JobFailedError, ProminenceError
+from prominence.exceptions import InvalidDescription, JobFailedError, ProminenceError, SubmissionUncertain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ class VerbGroup(click.Group):
         except InvalidDescription as error:
             code, text = WRONG_USE, str(error)
         except ProminenceError as error:
-            code, text = SERVICE_TROUBLE, str(error)
+            code, text = SERVICE_TROUBLE, f"{error}{_how_to_look(error)}"
         except BrokenPipeError:
             raise  # who reads our output has had enough: click ends quietly
         except OSError as error:  # a file that the user named; troubles of the network are errors of ours
@@ -101,3 +101,13 @@ class VerbGroup(click.Group):
                     if command.name is not None and command.name not in _MODULES:
                         found.setdefault(command.name, command)
         return found
+
+
+def _how_to_look(error: ProminenceError) -> str:
+    """For a job or workflow that may have been accepted: how to find it."""
+    if not isinstance(error, SubmissionUncertain) or error.tag is None:
+        return ""
+    from prominence.description.rules import SUBMISSION_LABEL
+
+    listing = f"--constraint {SUBMISSION_LABEL}={error.tag}"
+    return f"; before you submit it again, see `prominence list -a {listing}` (or `list workflows -a ...`)"
