@@ -31,7 +31,9 @@ from prominence.exceptions import (
     SubmissionUncertain,
     TaskExitError,
 )
+from prominence.snapshot import JobSnapshot
 from prominence_executors.calls.results import RemoteTraceback
+from prominence_executors.failures import lost
 from prominence_executors.fence import Fence, guarantee_in_force
 from prominence_executors.outcome import forward_output
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from prominence import Session
-    from prominence.snapshot import JobSnapshot
     from prominence_executors.fence import Claim, Guarantee
     from prominence_executors.future import ProminenceFuture
 
@@ -144,6 +145,24 @@ class Call:
             return Outcome(self.outcome(self.job, snapshot, self.claim))
         except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
             return Outcome(error=error)
+
+    def outcome_without_job(self, session: Session, error: NotFound) -> Outcome | None:
+        """What came of a job that the service has forgotten; None where the call goes on as another.
+
+        What was committed behind a fence tells it; otherwise the job is lost.
+        """
+        last = self.future.last_snapshot or JobSnapshot({"id": self.job.id})
+        try:
+            if self.fence is not None and self._is_passed_on(session, self.fence, last.id):
+                return None
+        except ProminenceError as no_answer:
+            log.warning("the fence of job %s, which is lost, tells nothing either: %s", last.id, no_answer)
+        if self.claim is None or self.claim.outcome is None:
+            return Outcome(error=lost(self.job, error))
+        try:
+            return Outcome(self.outcome(self.job, last, self.claim))
+        except BaseException as raised:  # noqa: BLE001 - users' exceptions are of any kind
+            return Outcome(error=raised)
 
     def is_tried_again(self, session: Session, snapshot: JobSnapshot, outcome: Outcome) -> bool:
         """Whether there is to be another attempt, for which ``job`` is then a new one."""

@@ -23,14 +23,15 @@ from collections import deque
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import NotFound
+from prominence.exceptions import NotFound, ProminenceError
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
 from prominence_executors.attempts import Outcome
 from prominence_executors.calls.objects import ObjectStore
-from prominence_executors.failures import lost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
     from prominence_executors.attempts import Call
@@ -179,23 +180,26 @@ class Dispatcher:
             self._follow(call, group)
 
     def _follow(self, call: Call, group: Group) -> None:
-        def failed(error: BaseException) -> None:
+        def failed(error: ProminenceError) -> None:
             if isinstance(error, NotFound):
-                error = lost(call.job, error)
-            self._fail(call, group, error)
+                self._fetch(call, group, lambda: self._lost(call, group, error))
+            else:
+                self._fail(call, group, error)
 
         try:
             call.job.follow(lambda snapshot: self._changed(call, group, snapshot), failed)
         except BaseException as error:  # noqa: BLE001 - the same
-            failed(error)
+            self._fail(call, group, error)
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
         _tell_plugins(call.job, snapshot)
-        if not snapshot.has_ended:
-            return
+        if snapshot.has_ended:
+            self._fetch(call, group, lambda: self._ended(call, group, snapshot))
+
+    def _fetch(self, call: Call, group: Group, work: Callable[[], None]) -> None:
         try:
-            self._fetchers.add(lambda: self._ended(call, group, snapshot))
+            self._fetchers.add(work)
         except RuntimeError as error:  # no thread can be started
             self._fail(call, group, error)
 
@@ -211,6 +215,13 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - the same
             outcome.error = error
         self._finish(call, group, outcome)
+
+    def _lost(self, call: Call, group: Group, error: NotFound) -> None:
+        outcome = call.outcome_without_job(self.session, error)
+        if outcome is None:
+            self._follow(call, group)
+        else:
+            self._finish(call, group, outcome)
 
     def _fail(self, call: Call, group: Group, error: BaseException) -> None:
         self._finish(call, group, Outcome(error=error))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from support.clock import VirtualClock
 from support.fake_service import RESET, FakeService, Received, Reply, refuses, says
+from support.service import LocalService
 
 from prominence import ProminenceClient, Session
 from prominence.exceptions import (
@@ -168,3 +169,45 @@ def test_a_call_that_only_began(
     error = executor.submit(len, "").exception(60)
 
     assert type(error) is kind
+
+
+class ForgetfulProxy(FakeService):
+    """In front of a real service; in what it lists, jobs are missing as soon as they have ended."""
+
+    def __init__(self, service: LocalService) -> None:
+        super().__init__()
+        self._service = service
+
+    def answer(self, request: Received) -> Reply:
+        self.received.append(request)
+        answer = self._service.request(
+            request.method,
+            request.path,
+            params=request.query,
+            data=request.body or None,
+            headers={"Content-Type": "application/json"},
+        )
+        if (request.method, request.path.split("/")[1]) != ("GET", "jobs"):
+            return Reply(answer.status_code, answer.content)
+        return says([entry for entry in answer.json() if entry["status"] != "completed"])
+
+
+def test_what_a_job_committed_is_its_outcome_though_the_service_forgets_it(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    with (
+        LocalService(tmp_path / "service", cpus=2, memory=64, rough=True) as service,
+        ForgetfulProxy(service) as proxy,
+        ProminenceClient(proxy.url, "a-token", clock=clock) as client,
+        Session(client=client) as session,
+        ProminenceExecutor(session=session) as executor,
+    ):
+        command, call, failing = (
+            executor.submit("true"),
+            executor.submit(len, "four"),
+            executor.submit(abs, ""),
+        )
+
+        assert call.result() == 4
+        assert isinstance(command.exception(), JobLost)
+        assert isinstance(failing.exception(), JobLost)  # the service may have tried it again
