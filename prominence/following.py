@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S: Final = 0.1
+_SHORTEST_PAUSE_S: Final = 0.1
+_QUIET_SHARE: Final = 0.1  # of the time without output: how late the end is told
 _LONGEST_PAUSE_S: Final = 5.0
 _OVERLAP: Final = 64  # bytes; shorter ones are found again by chance more often
 
@@ -49,8 +50,8 @@ def follow_output(
         return bearing_outages(call, client.clock, outage_tolerance_s)
 
     output, run = _Output(client, job_id, stream, node), _Run()
-    pause = _FIRST_PAUSE_S
-    snapshot = borne(describe)
+    clock, snapshot = client.clock, borne(describe)
+    quiet_since = clock.monotonic()
     while True:
         has_ended = snapshot.has_certainly_ended
         piece = borne(output.unread)
@@ -61,14 +62,14 @@ def follow_output(
                 yield f"{output.begin_anew()}\n[job {job_id} was started again: its output begins anew]\n"
         elif piece:
             yield output.take(piece)
-            pause = _FIRST_PAUSE_S
+            quiet_since = clock.monotonic()
         elif has_ended:
             if rest := output.begin_anew():
                 yield rest
             return
         else:
-            client.clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            pause = _QUIET_SHARE * (clock.monotonic() - quiet_since)
+            clock.sleep(min(max(pause, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
 
 
 class _Run:

@@ -149,7 +149,7 @@ _OPTIONS: Final = (
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that :func:`described` takes."""
+    """The options that :class:`DescribedJob` takes."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -246,11 +246,13 @@ def _artifact(text: str) -> Artifact:
 
 def _storage(path: Path) -> dict[str, Any]:
     """The value of ``storage`` in the file; braces around it all may be missing, and so may the name."""
-    text = path.read_text(encoding="utf-8").strip()
     try:
+        text = path.read_text(encoding="utf-8").strip()
         found = json.loads(text if text.startswith("{") else f"{{{text}}}")
     except ValueError as error:
-        raise InvalidDescription("storage", str(path), f"a file with a JSON object ({error})") from None
+        raise InvalidDescription(
+            "storage", str(path), f"a file in UTF-8 with a JSON object ({error})"
+        ) from None
     storage: dict[str, Any] = found.get("storage", found)
     return storage
 

@@ -135,6 +135,13 @@ def test_storage_is_passed_on(command: Command, text: str) -> None:
     assert found["storage"] == {"type": "b2drop", "mountpoint": "/data"}
 
 
+@pytest.mark.parametrize("content", [b"not JSON", b"\xff\xfe"])
+def test_storage_that_cannot_be_read_is_named(command: Command, content: bytes) -> None:
+    (command.directory / "storage.json").write_bytes(content)
+
+    assert "storage.json" in command("create", "--storage", "storage.json", "alpine", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
