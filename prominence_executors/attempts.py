@@ -38,7 +38,7 @@ from prominence_executors.fence import Fence, guarantee_in_force
 from prominence_executors.outcome import forward_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from prominence import Session
     from prominence_executors.fence import Claim, Guarantee
@@ -121,6 +121,11 @@ class Call:
     def __post_init__(self) -> None:
         self.described = self.job  # jobs that take the call over are known by their ids only
 
+    @property
+    def calls(self) -> Sequence[Call]:
+        """This one alone, as those of an array."""
+        return (self,)
+
     def submit(self, session: Session, keys: str) -> None:
         """Send the job, behind a fence below ``keys`` where one is needed; ``job`` is the one to follow."""
         client = session.client
@@ -132,6 +137,12 @@ class Call:
             self.job.create(has_fence=self.fence is not None)
         except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
             self._go_on_behind_fence(session, error)
+        self._end_if_killed()
+
+    def runs_as(self, job: Job) -> None:
+        """The service has made the job, of a workflow that was sent for this call and others."""
+        self.job = job
+        self.future._goes_on_as(job)  # noqa: SLF001 - the future's own half of this
         self._end_if_killed()
 
     def outcome_of(self, session: Session, snapshot: JobSnapshot) -> Outcome | None:

@@ -12,6 +12,7 @@
                                                                         future.set_result(...)
                                                                         next pending call
 
+Of an array of calls the first two steps are those of its workflow; see :mod:`prominence_executors.arrays`.
 No thread holds the executor, so that one that is forgotten can be collected while its jobs go on.
 """
 
@@ -26,20 +27,22 @@ from typing import TYPE_CHECKING, Any, Final
 from prominence.exceptions import NotFound, ProminenceError
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
-from prominence_executors.attempts import Outcome
+from prominence_executors.arrays import ArrayRun
+from prominence_executors.attempts import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
-    from prominence_executors.attempts import Call
+    from prominence_executors.arrays import Array
     from prominence_executors.future import ProminenceFuture
 
 log = logging.getLogger(__name__)
 
 _FETCHERS: Final = 8
+_COLLECTORS: Final = 4
 _NAME_CHARACTERS: Final = 16
 _here = threading.local()
 
@@ -108,11 +111,12 @@ class Dispatcher:
 
     def __init__(self, session: Session, most: int) -> None:
         self.session = session
-        self._most = most
+        self.most = most
         self._lock = threading.Lock()
-        self._pending: deque[tuple[Call, Group]] = deque()
+        self._pending: deque[tuple[Call | Array, Group]] = deque()
         self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
+        self._collectors = WorkThreads("prominence-collector", _COLLECTORS)
 
     @cached_property
     def name(self) -> str:
@@ -129,11 +133,12 @@ class Dispatcher:
         """Where large data of calls is stored."""
         return ObjectStore(self.session.client, self.name)
 
-    def add(self, call: Call, group: Group) -> None:
+    def add(self, sending: Call | Array, group: Group) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
-        group.add(call.future)
+        for call in sending.calls:
+            group.add(call.future)
         with self._lock:
-            self._pending.append((call, group))
+            self._pending.append((sending, group))
         self._send_what_may()
 
     def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
@@ -144,6 +149,7 @@ class Dispatcher:
 
     def join(self) -> None:
         """Wait for the threads that bring outcomes back; call it when there is nothing left to do."""
+        self._collectors.join()
         self._fetchers.join()
 
     def _send_what_may(self) -> None:
@@ -151,25 +157,46 @@ class Dispatcher:
             try:
                 self.session.sender.add(partial(self._send, *taken))
             except BaseException as error:  # noqa: BLE001 - it was taken, so it must end
-                self._fail(*taken, error)
+                sending, wanted, group = taken
+                for index in wanted:
+                    self._fail(sending.calls[index], group, error)
 
-    def _next(self) -> tuple[Call, Group] | None:
-        """The next call that may be sent; cancelled ones are told so on the way."""
+    def _next(self) -> tuple[Call | Array, Sequence[int], Group] | None:
+        """What may be sent next, and which of its calls are wanted; cancelled ones are told so on the way."""
         while True:
             with self._lock:
                 if not self._pending:
                     return None
-                call, group = self._pending[0]
-                if self._in_flight >= self._most and not call.future.cancelled():
+                sending, group = self._pending[0]
+                calls = sending.calls
+                has_room = self._in_flight + len(calls) <= self.most
+                if not has_room and not all(call.future.cancelled() for call in calls):
                     return None
                 self._pending.popleft()
-                is_wanted = call.future.set_running_or_notify_cancel()
-                self._in_flight += is_wanted
-            if is_wanted:
-                return call, group
-            group.discard(call.future)
+                wanted = [
+                    index for index, call in enumerate(calls) if call.future.set_running_or_notify_cancel()
+                ]
+                self._in_flight += len(wanted)
+            for index in set(range(len(calls))).difference(wanted):
+                group.discard(calls[index].future)
+            if wanted:
+                return sending, wanted, group
 
-    def _send(self, call: Call, group: Group) -> None:
+    def _send(self, sending: Call | Array, wanted: Sequence[int], group: Group) -> None:
+        if isinstance(sending, Call):
+            self._send_call(sending, group)
+            return
+        run = ArrayRun(
+            self.session,
+            sending,
+            wanted,
+            self._collectors,
+            on_end=lambda call, snapshot: self._changed(call, group, snapshot),
+            on_failure=lambda call, error: self._fail(call, group, error),
+        )
+        run.start(self.objects)
+
+    def _send_call(self, call: Call, group: Group) -> None:
         try:
             self.objects.ensure(call.contents)
             call.contents = {}  # not to be kept until the job's end
@@ -210,7 +237,7 @@ class Dispatcher:
             return
         try:
             if call.is_tried_again(self.session, snapshot, outcome):
-                self.session.sender.add(partial(self._send, call, group))
+                self.session.sender.add(partial(self._send_call, call, group))
                 return
         except BaseException as error:  # noqa: BLE001 - the same
             outcome.error = error

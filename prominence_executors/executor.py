@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, overload
 
 from prominence import Session
+from prominence_executors import mapping
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
@@ -19,13 +20,14 @@ from prominence_executors.options import JobOptions
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
     from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.mapping import ChunkSize, Results
     from prominence_executors.outcome import CompletedJob
 
 P = ParamSpec("P")
@@ -83,9 +85,7 @@ class ProminenceExecutor(Executor):
 
         What cannot be pickled or is too large makes the future raise; nothing is sent then.
         """
-        packer = Packer(self._dispatcher.objects, self._shipment)
-        session = self._dispatcher.session
-        call = Submittable(self._options, session, packer, self._guarantee).call(fn, args, kwargs)
+        call = self._submittable().call(fn, args, kwargs)
         if not call.future.done():
             self._dispatcher.add(call, self._group)
         return call.future
@@ -100,6 +100,35 @@ class ProminenceExecutor(Executor):
         """
         client = self._dispatcher.session.client
         return guarantee_in_force(client, self._guarantee, may_rerun=self._options.may_rerun)
+
+    def map(
+        self,
+        fn: Callable[..., R],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: ChunkSize = 1,
+        buffersize: int | None = None,
+        return_exceptions: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Results[R]:
+        """Call a function with the items of iterables, as the builtin ``map``; an iterator over the results.
+
+        The inputs are taken now, or with ``buffersize`` so many chunks ahead of the results. ``chunksize``
+        items share a job. From 100 jobs up they are sent together, as workflows. An item that fails raises
+        its exception at its place, or gives it as its result with ``return_exceptions``; the iterator then
+        goes on. TimeoutError is raised when a result is not there ``timeout`` seconds after this call.
+        ``progress(done, total)`` is called with numbers of items as jobs end.
+        """
+        return mapping.run(
+            mapping.Sender(fn, self._submittable(), self._dispatcher, self._group),
+            zip(*iterables),  # noqa: B905 - the shortest one ends it, as in the standard library
+            timeout=timeout,
+            chunksize=chunksize,
+            buffersize=buffersize,
+            return_exceptions=return_exceptions,
+            progress=progress,
+        )
 
     def put(self, value: T) -> StoredObject[T]:
         """Store an object once, for any number of calls; as an argument the result stands for the object.
@@ -137,6 +166,10 @@ class ProminenceExecutor(Executor):
         other._group = Group(self._group)
         _groups.add(other._group)
         return other
+
+    def _submittable(self) -> Submittable:
+        packer = Packer(self._dispatcher.objects, self._shipment)
+        return Submittable(self._options, self._dispatcher.session, packer, self._guarantee)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; wait for those that are under way, as the standard library does.

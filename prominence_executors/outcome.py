@@ -21,12 +21,13 @@ from prominence.exceptions import (
     OutcomeUnknown,
     ProminenceError,
     PythonMismatch,
+    ResultError,
     StoreUnreachable,
     TaskExitError,
 )
 from prominence.following import bearing_outages
 from prominence_executors.calls import packing
-from prominence_executors.calls.results import Record
+from prominence_executors.calls.results import ItemOutcome, Record
 from prominence_executors.failures import exit_code, failure, kind_of
 
 if TYPE_CHECKING:
@@ -84,16 +85,60 @@ def call_value(
     """
     if claim is not None and claim.outcome is not None:
         return Record.parse(claim.outcome).value(image)
+    record = Record.parse(_result_file(session, job, snapshot, claim, name))
+    _check_has_begun(record, job, snapshot, claim, name)
+    if not record.tells_the_outcome:
+        raise _lost_call(job, snapshot, name, was_started=True)
+    if record.kind == "value" and snapshot.status != "completed":  # outputs of the user's own are missing
+        raise failure(job, snapshot, name)
+    return record.value(image)
 
+
+def item_outcomes(
+    session: Session,
+    job: Job,
+    snapshot: JobSnapshot,
+    claim: Claim | None,
+    *,
+    name: str,
+    image: str,
+    count: int,
+) -> list[ItemOutcome]:
+    """What came of the items of a chunk; those after a crash have the error that says how the job failed."""
+    committed = None if claim is None else claim.outcome
+    content = _result_file(session, job, snapshot, claim, name) if committed is None else committed
+    records = list(Record.parse_all(content))
+    for record in records[:1]:
+        _check_has_begun(record, job, snapshot, claim, name)
+        if not record.is_beginning:
+            record.value(image)
+    found = [outcome for record in records[1:] for outcome in record.item_outcomes(image)]
+    missing = count - len(found)
+    if missing and snapshot.succeeded:
+        raise ResultError(
+            f"the result file of job {snapshot.id} is damaged: {missing} of {count} are missing"
+        )
+    if missing:
+        found += [ItemOutcome(error=_lost_call(job, snapshot, name, was_started=True))] * missing
+    elif snapshot.status != "completed" and committed is None:  # outputs of the user's own are missing
+        raise failure(job, snapshot, name)
+    return found
+
+
+def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> bytes:
     def fetch() -> bytes:
         return job.get_output_file(packing.RESULT, encoding=None)
 
     try:
         clock, tolerance_s = session.client.clock, session.outage_tolerance
-        record = Record.parse(bearing_outages(fetch, clock, tolerance_s, was_good=True))
+        return bearing_outages(fetch, clock, tolerance_s, was_good=True)
     except NotFound:  # that it wrote no result follows from how it ended
         has_begun = claim is not None and claim.owner is not None
         raise _lost_call(job, snapshot, name, was_started=has_begun) from None
+
+
+def _check_has_begun(record: Record, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> None:
+    """Raise the error that says why user code was not begun, or that what it wrote does not count."""
     if record.kind == "python":
         raise _another_python(job, snapshot, name, record)
     if record.kind in _NOT_BEGUN:
@@ -102,11 +147,6 @@ def call_value(
         raise failure(job, snapshot, name, kind=kind, text=text)
     if claim is not None and record.header.get("nonce") != claim.nonce:
         raise failure(job, snapshot, name, kind=OutcomeUnknown, text="left the result of an earlier run")
-    if not record.tells_the_outcome:
-        raise _lost_call(job, snapshot, name, was_started=True)
-    if record.kind == "value" and snapshot.status != "completed":  # outputs of the user's own are missing
-        raise failure(job, snapshot, name)
-    return record.value(image)
 
 
 def forward_output(job: Job) -> None:

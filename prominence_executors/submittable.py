@@ -5,27 +5,33 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence import Job, Session, Task
+from prominence import Job, ParameterSet, Session, Task, Workflow, Zip
 from prominence.description.task import literally
 from prominence.exceptions import ProminenceError
+from prominence_executors.arrays import Array
 from prominence_executors.attempts import Call
 from prominence_executors.calls import packing
+from prominence_executors.fence import guarantee_in_force
 from prominence_executors.future import ProminenceFuture
-from prominence_executors.outcome import call_value, completed_command
+from prominence_executors.outcome import call_value, completed_command, item_outcomes
 
 if TYPE_CHECKING:
     from prominence.snapshot import JobSnapshot
-    from prominence_executors.calls.packing import Packer
+    from prominence_executors.calls.packing import PackedCall, Packer
+    from prominence_executors.calls.results import ItemOutcome
     from prominence_executors.fence import Claim, Guarantee
     from prominence_executors.options import JobOptions
 
 _INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
+_NOT_IN_WORKFLOW_NAMES: Final = re.compile(r"[ /]+")
 _NAME_CHARACTERS: Final = 100
+_MOST_BYTES_OF_ITEMS: Final = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +63,70 @@ class Submittable:
 
     def _function(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
         name = function_name(function)
+        outcome = partial(call_value, self.session, name=name, image=self.options.image)
+        return self._packed(name, lambda: self.packer.call(function, args, kwargs), outcome)
+
+    def chunk(self, function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Call:
+        """The calls of a function with each of some items, as one job; its future gives their outcomes."""
+        name = function_name(function)
+        return self._packed(name, lambda: self.packer.chunk(function, items), self._outcomes_of(items, name))
+
+    def array(
+        self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]
+    ) -> Array | None:
+        """The same for each of several chunks, as the jobs of one workflow.
+
+        None where that does not pay, as each job would have to fetch too much for all the others, or where
+        the jobs must claim their calls one by one. Raises whatever pickling raises.
+        """
+        name = function_name(function)
+        if (
+            guarantee_in_force(self.session.client, self.guarantee, may_rerun=self.options.may_rerun)
+            == "fence"
+        ):
+            return None
+        packed = self.packer.chunks(function, chunks)
+        if packed.bytes_of_items > _MOST_BYTES_OF_ITEMS:
+            return None
+        template = self._job_of(packed, name)
+        calls = [self._call(template, self._outcomes_of(items, name)) for items in chunks]
+        for index, call in enumerate(calls):
+            call.described = _with_index(template, index)
+        return Array(calls, partial(self._workflow, template), packed.contents)
+
+    def _workflow(self, template: Job, indexes: Sequence[int]) -> Workflow:
+        name, job = _NOT_IN_WORKFLOW_NAMES.sub("-", str(template.name)), copy(template)
+        job.name = "call"
+        values = ParameterSet(packing.INDEX, values=list(indexes))
+        factory = Zip(name="calls", jobs=[job], parameters=[values])
+        return Workflow(session=self.session, name=name, jobs=[job], factories=[factory])
+
+    def _outcomes_of(
+        self, items: Sequence[Any], name: str
+    ) -> Callable[[Job, JobSnapshot, Claim | None], list[ItemOutcome]]:
+        return partial(item_outcomes, self.session, name=name, image=self.options.image, count=len(items))
+
+    def _packed(
+        self,
+        name: str,
+        pack: Callable[[], PackedCall],
+        outcome: Callable[[Job, JobSnapshot, Claim | None], Any],
+    ) -> Call:
         try:
-            packed = self.packer.call(function, args, kwargs)
+            packed = pack()
         except Exception as error:  # noqa: BLE001 - pickling runs users' code
             return _refused(self.options.job("true", session=None, default_name=name), error)
+        call = self._call(self._job_of(packed, name), outcome)
+        call.contents = packed.contents
+        call.guarantee = self.guarantee
+        call.may_rerun = self.options.may_rerun
+        return call
+
+    def _job_of(self, packed: PackedCall, name: str) -> Job:
         env = {}
         if self.session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
             env[_INTERPRETER_VARIABLE] = self.session.client.settings.local.python
-        job = self.options.job(
+        return self.options.job(
             packed.command,
             session=self.session,
             default_name=name,
@@ -73,12 +135,6 @@ class Submittable:
             input_files=packed.input_files,
             output_files=[packing.RESULT],
         )
-        outcome = partial(call_value, self.session, name=name, image=self.options.image)
-        call = self._call(job, outcome)
-        call.contents = packed.contents
-        call.guarantee = self.guarantee
-        call.may_rerun = self.options.may_rerun
-        return call
 
     def _command(self, command: str) -> Call:
         name = _name(_words(command)[0].rpartition("/")[2])
@@ -114,6 +170,14 @@ class Submittable:
             forwards_output=self.options.forward_output,
             retries=self.options.retries,
         )
+
+
+def _with_index(template: Job, index: int) -> Job:
+    """The job that a factory makes of a template, as one of its own."""
+    job, task = copy(template), copy(template.tasks[0])
+    task.command = str(task.command).replace(f"${packing.INDEX}", str(index))
+    job.tasks = [task]
+    return job
 
 
 def function_name(function: Callable[..., Any]) -> str:

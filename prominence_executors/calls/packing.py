@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,7 @@ MODULES: Final = "prominence-modules.zip"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
 INDEX: Final = "index"
+"""The factory's parameter that chooses a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class PackedCall:
     input_files: list[InputFile]
     artifacts: list[Artifact]
     contents: dict[str, bytes]
+    bytes_of_items: int = 0
+    """What a job of an array fetches for all the items together."""
 
 
 class Packer:
@@ -61,6 +64,11 @@ class Packer:
         )
         return self._packed(pickling, {"buffers": buffers}, [stream])
 
+    def chunk(self, function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> PackedCall:
+        """The calls of a function with each of some items, in one job."""
+        packed = self.chunks(function, [items])
+        return replace(packed, command=packed.command.replace(f"${INDEX}", "0"))
+
     def chunks(self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]) -> PackedCall:
         """The calls of a function with each item of several chunks, as one job per chunk.
 
@@ -68,9 +76,12 @@ class Packer:
         """
         pickling = Pickling(self._store)
         pickles = [pickling.dump(function, parts=[function])]
+        shared = pickling.stored_bytes
         pickles += [pickling.dump(chunk, parts=[part for item in chunk for part in item]) for chunk in chunks]
         header = {"pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles]}
-        return self._packed(pickling, header, [stream for stream, _ in pickles], f" ${INDEX}")
+        own = sum(len(stream) for stream, _ in pickles) + pickling.stored_bytes - shared
+        packed = self._packed(pickling, header, [stream for stream, _ in pickles], f" ${INDEX}")
+        return replace(packed, bytes_of_items=own)
 
     def _packed(
         self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes], index: str = ""

@@ -56,6 +56,11 @@ class Pickling:
                 self._refer_if_large(part)
         return self._dump_with_references(value)
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all objects so far that are not stored already."""
+        return sum(map(len, self.contents.values()))
+
     def put(self, value: Any) -> StoredObject[Any]:
         """A value as an object that calls can refer to."""
         content = self._packed(value)

@@ -82,6 +82,11 @@ class Record:
         return str(self.header["kind"])
 
     @property
+    def is_beginning(self) -> bool:
+        """True of what is written before user code runs."""
+        return self.kind == "started"
+
+    @property
     def tells_the_outcome(self) -> bool:
         return self.kind in {"value", "exception", "unpicklable", "unreadable"}
 

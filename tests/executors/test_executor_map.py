@@ -1,0 +1,205 @@
+"""``map``: order, chunks, arrays, items that fail, and lazy input."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.until import until
+
+from prominence.exceptions import CallLost, InvalidDescription, JobDeleted, JobFailedError
+from prominence_executors import ProminenceExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prominence import Session
+
+
+def number_of_jobs(session: Session) -> int:
+    return len(session.client.list_jobs(everything=True).jobs)
+
+
+def number_of_workflows(session: Session) -> int:
+    return len(session.client.list_workflows(everything=True))
+
+
+def reciprocal(number: int) -> float:
+    return 1 / number
+
+
+@pytest.mark.parametrize("chunksize", [1, 3, 1000, "auto"])
+def test_results_come_in_the_order_of_the_items(executor: ProminenceExecutor, chunksize: Any) -> None:
+    assert list(executor.map(pow, range(10), itertools.repeat(2), chunksize=chunksize)) == [
+        number**2 for number in range(10)
+    ]
+
+
+def test_a_chunk_is_one_job(executor: ProminenceExecutor, session: Session) -> None:
+    before = number_of_jobs(session)
+
+    assert list(executor.map(abs, range(40), chunksize=16)) == list(range(40))
+
+    assert number_of_jobs(session) - before == 3
+
+
+def test_an_item_that_fails_leaves_its_neighbours(executor: ProminenceExecutor) -> None:
+    results = executor.map(reciprocal, [1, 2, 0, 4, 5], chunksize=4)
+
+    assert [next(results), next(results)] == [1.0, 0.5]
+    with pytest.raises(ZeroDivisionError) as caught:
+        next(results)
+    assert "in reciprocal" in str(caught.value.__cause__)
+    assert list(results) == [0.25, 0.2]
+
+
+def test_many_calls_are_one_workflow_and_each_is_on_its_own(
+    executor: ProminenceExecutor, session: Session
+) -> None:
+    def odd(number: int) -> int:
+        if number == 10:
+            raise KeyError(number)
+        if number == 20:
+            os._exit(7)
+        if number == 30:
+            threading.Event().wait(50)
+        return number
+
+    jobs, workflows = number_of_jobs(session), number_of_workflows(session)
+
+    results = executor.map(odd, range(100), chunksize=1, return_exceptions=True)
+    until(lambda: len(executor._group.unfinished()) == 1)
+    (stuck,) = executor._group.unfinished()
+    assert stuck.kill()
+
+    found = list(results)
+    assert [each for each in found if isinstance(each, int)] == [
+        n for n in range(100) if n not in {10, 20, 30}
+    ]
+    assert isinstance(found[10], KeyError)
+    assert isinstance(found[20], CallLost)
+    assert isinstance(found[30], JobDeleted)
+    assert number_of_workflows(session) - workflows == 1
+    assert number_of_jobs(session) - jobs == 100
+
+
+def test_exceptions_may_be_values(executor: ProminenceExecutor) -> None:
+    first, second, third = executor.map(reciprocal, [1, 0, 2], chunksize=3, return_exceptions=True)
+
+    assert (first, third) == (1.0, 0.5)
+    assert isinstance(second, ZeroDivisionError)
+
+
+def test_items_before_a_crash_are_not_lost(executor: ProminenceExecutor) -> None:
+    def end_at(number: int) -> int:
+        if number == 2:
+            threading.Event().wait(0.2)  # what came before is written by then
+            raise KeyError(number)
+        if number == 3:
+            os._exit(7)
+        return number
+
+    first, second, third, *others = executor.map(end_at, range(6), chunksize=6, return_exceptions=True)
+
+    assert (first, second) == (0, 1)
+    assert isinstance(third, KeyError)
+    assert len(others) == 3
+    assert all(isinstance(each, JobFailedError) for each in others)
+
+
+def test_inputs_are_taken_at_the_call(executor: ProminenceExecutor) -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            taken.append(number)
+            yield number
+
+    results = executor.map(abs, numbers())
+
+    assert taken == [0, 1, 2, 3, 4]
+    assert list(results) == taken
+
+
+def test_a_buffer_takes_inputs_as_results_are_taken(executor: ProminenceExecutor) -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in itertools.count():
+            taken.append(number)
+            yield number
+
+    results = executor.map(abs, numbers(), buffersize=3)
+
+    assert taken == [0, 1, 2]
+    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    assert len(taken) == 7
+    results.close()
+    assert list(results) == []
+
+
+def test_a_timeout_is_raised_and_cancels_what_was_not_sent(session: Session) -> None:
+    with ProminenceExecutor(max_workers=1, session=session) as executor:
+        results = executor.map(wait_long, range(3), timeout=1, chunksize=1)
+
+        with pytest.raises(TimeoutError):
+            next(results)
+
+        assert list(results) == []
+        (running,) = executor._group.unfinished()
+        assert running.kill()
+
+
+def test_progress_is_told_in_items(executor: ProminenceExecutor) -> None:
+    told: list[tuple[int, int]] = []
+
+    results = executor.map(
+        abs, range(7), chunksize=3, progress=lambda done, total: told.append((done, total))
+    )
+
+    assert len(list(results)) == 7
+    until(lambda: len(told) == 3)
+    assert {total for _, total in told} == {7}
+    assert max(done for done, _ in told) == 7
+
+
+def test_a_deleted_workflow_ends_its_calls(executor: ProminenceExecutor, session: Session) -> None:
+    before = {entry["id"] for entry in session.client.list_workflows(everything=True)}
+    results = executor.map(wait_long, range(150), chunksize=1, return_exceptions=True)
+
+    def new() -> int | None:
+        ids = {entry["id"] for entry in session.client.list_workflows(everything=True)} - before
+        return next(iter(ids), None)
+
+    session.client.delete_workflow(until(new))
+
+    found = list(results)
+    assert len(found) == 150
+    assert all(isinstance(each, JobFailedError) for each in found)
+
+
+def wait_long(_: int) -> None:
+    threading.Event().wait(50)
+
+
+def test_what_cannot_be_pickled_is_raised_at_its_place(executor: ProminenceExecutor) -> None:
+    with pytest.raises(TypeError, match="lock"):
+        list(executor.map(abs, [threading.Lock()]))
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"chunksize": 0}, {"chunksize": "many"}, {"chunksize": 1.5}, {"buffersize": 0}]
+)
+def test_sizes_are_checked_at_once(executor: ProminenceExecutor, sizes: Any) -> None:
+    with pytest.raises(InvalidDescription, match="size = "):
+        executor.map(abs, [1], **sizes)
+
+
+def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) -> None:
+    before = number_of_jobs(session)
+
+    assert list(executor.map(abs, [])) == []
+    assert number_of_jobs(session) == before
