@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def number_of_jobs(session: Session) -> int:
-    return len(session.client.list_jobs(everything=True).jobs)
+    return len(session.client.list_jobs(everything=True).entries)
 
 
 def number_of_workflows(session: Session) -> int:
-    return len(session.client.list_workflows(everything=True))
+    return len(session.client.list_workflows(everything=True).entries)
 
 
 def reciprocal(number: int) -> float:
@@ -167,11 +167,11 @@ def test_progress_is_told_in_items(executor: ProminenceExecutor) -> None:
 
 
 def test_a_deleted_workflow_ends_its_calls(executor: ProminenceExecutor, session: Session) -> None:
-    before = {entry["id"] for entry in session.client.list_workflows(everything=True)}
+    before = {entry["id"] for entry in session.client.list_workflows(everything=True).entries}
     results = executor.map(wait_long, range(150), chunksize=1, return_exceptions=True)
 
     def new() -> int | None:
-        ids = {entry["id"] for entry in session.client.list_workflows(everything=True)} - before
+        ids = {entry["id"] for entry in session.client.list_workflows(everything=True).entries} - before
         return next(iter(ids), None)
 
     session.client.delete_workflow(until(new))
