@@ -24,7 +24,7 @@ from collections import deque
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import NotFound, ProminenceError
+from prominence.exceptions import NotFound
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
 from prominence_executors.arrays import ArrayRun
@@ -192,7 +192,7 @@ class Dispatcher:
             wanted,
             self._collectors,
             on_end=lambda call, snapshot: self._changed(call, group, snapshot),
-            on_failure=lambda call, error: self._fail(call, group, error),
+            on_failure=lambda call, error: self._nothing_more(call, group, error),
         )
         run.start(self.objects)
 
@@ -207,15 +207,18 @@ class Dispatcher:
             self._follow(call, group)
 
     def _follow(self, call: Call, group: Group) -> None:
-        def failed(error: ProminenceError) -> None:
-            if isinstance(error, NotFound):
-                self._fetch(call, group, lambda: self._lost(call, group, error))
-            else:
-                self._fail(call, group, error)
-
         try:
-            call.job.follow(lambda snapshot: self._changed(call, group, snapshot), failed)
+            call.job.follow(
+                lambda snapshot: self._changed(call, group, snapshot),
+                lambda error: self._nothing_more(call, group, error),
+            )
         except BaseException as error:  # noqa: BLE001 - the same
+            self._fail(call, group, error)
+
+    def _nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
+        if isinstance(error, NotFound) and call.job.id is not None:
+            self._fetch(call, group, lambda: self._lost(call, group, error))
+        else:
             self._fail(call, group, error)
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
