@@ -250,9 +250,7 @@ def _storage(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8").strip()
         found = json.loads(text if text.startswith("{") else f"{{{text}}}")
     except ValueError as error:
-        raise InvalidDescription(
-            "storage", str(path), f"a file in UTF-8 with a JSON object ({error})"
-        ) from None
+        raise InvalidDescription("storage", str(path), f"UTF-8 with a JSON object in it ({error})") from None
     storage: dict[str, Any] = found.get("storage", found)
     return storage
 

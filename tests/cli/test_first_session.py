@@ -141,3 +141,14 @@ def test_interrupted_waiting_leaves_the_job_and_says_how_to_come_back(
     assert service.describe(int(job))["status"] == "running"
     shell("delete", job)
     shell("wait", job, code=1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("prominence desc", "plain,describe"), ("prominence list --comp", "plain,--completed")],
+)
+def test_a_shell_completes_verbs_and_options(shell: Shell, typed: str, completed: str) -> None:
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    shell.environment |= {"_PROMINENCE_COMPLETE": "bash_complete", **words}
+
+    assert completed in shell().splitlines()
