@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections import ChainMap
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -111,7 +112,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         self._modules = modules
         if reducers := plugins().hook.prominence_reducers():  # the table is read when the base is made
             self.dispatch_table = ChainMap(*reducers, cloudpickle.Pickler.dispatch_table)
-        super().__init__(self._file, protocol=5, buffer_callback=self._is_in_band)
+        # No method of its own, or arguments would live in a cycle until they are collected.
+        super().__init__(self._file, protocol=5, buffer_callback=partial(_is_in_band, self.buffers))
 
     def dumped(self, value: Any) -> bytes:
         self.dump(value)
@@ -124,16 +126,6 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         self._modules.add(_module_of(obj))
         return super().reducer_override(obj)
 
-    def _is_in_band(self, buffer: pickle.PickleBuffer) -> bool:
-        try:
-            size = buffer.raw().nbytes
-        except BufferError:  # not contiguous
-            return True
-        if size < LARGE:
-            return True
-        self.buffers.append(buffer)
-        return False
-
 
 class _ReferringPickler(_Pickler):
     """Asks of every object whether it is to be referred to rather than pickled."""
@@ -144,6 +136,17 @@ class _ReferringPickler(_Pickler):
 
     def persistent_id(self, obj: Any) -> _Reference | None:
         return self._reference(obj)
+
+
+def _is_in_band(large: list[pickle.PickleBuffer], buffer: pickle.PickleBuffer) -> bool:
+    try:
+        size = buffer.raw().nbytes
+    except BufferError:  # not contiguous
+        return True
+    if size < LARGE:
+        return True
+    large.append(buffer)
+    return False
 
 
 def _module_of(obj: Any) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -196,6 +197,26 @@ def test_few_threads_wait_for_many_jobs(session: Session) -> None:
         until(lambda: threading.active_count() - before <= 4)
         for future in futures:
             future.kill()
+
+
+class Thing:
+    def __init__(self, size: int) -> None:
+        self.content = pickle.PickleBuffer(bytearray(size))
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_arguments_are_let_go_without_a_garbage_collection(executor: ProminenceExecutor, size: int) -> None:
+    gc.disable()
+    try:
+        thing = Thing(size)
+        argument = weakref.ref(thing)
+        future = executor.submit(len, [thing])
+        del thing
+
+        assert future.result() == 1
+        assert until(lambda: argument() is None)
+    finally:
+        gc.enable()
 
 
 def test_arguments_and_results_are_let_go(executor: ProminenceExecutor) -> None:
