@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from prominence.client.tokens import FixedToken, LoginToken
@@ -68,8 +67,9 @@ class EmbeddedService:
 
     is_embedded = True
 
-    def __init__(self, settings: LocalSettings, *, announce: bool) -> None:
+    def __init__(self, settings: LocalSettings, clock: Clock, *, announce: bool) -> None:
         self._settings = settings
+        self._clock = clock
         self._announce = announce
         self._lock = threading.Lock()
         self._endpoint: Endpoint | None = None
@@ -97,7 +97,7 @@ class EmbeddedService:
         from prominence.local import daemon
 
         with self._lock:
-            now = time.monotonic()
+            now = self._clock.monotonic()
             if self._endpoint is None or now - self._checked > _SURE_FOR_S:
                 endpoint = daemon.running(self._settings) or daemon.ensure(self._settings)
                 daemon.check_runtime(endpoint, self._settings)
@@ -139,7 +139,7 @@ def _how(runtime: str) -> str:
 
 def service_for(settings: Settings, clock: Clock) -> Service:
     if settings.url is None or settings.token is None:
-        return EmbeddedService(settings.local, announce=settings.announce)
+        return EmbeddedService(settings.local, clock, announce=settings.announce)
     if settings.token_is_stored and settings.login is not None:
         return RemoteService(settings.url, LoginToken(settings.token, settings.login, clock))
     return RemoteService(settings.url, FixedToken(settings.token))

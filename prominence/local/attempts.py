@@ -8,9 +8,9 @@ import sqlite3
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.local.engine import Assignment, Attempt, AttemptId
+from prominence.local.engine import DEFAULT_WALLTIME_MIN, Assignment, Attempt, AttemptId
 from prominence.local.factories import fill_job, parameter_environment
-from prominence.local.listing import AMONG
+from prominence.local.listing import AMONG, IS_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DEFAULT_WALLTIME_MIN: Final = 720
 _COLUMNS: Final = """id, attempt,
     case when json_valid(description) then json_extract(description, '$.resources') end as resources,
     case when json_valid(description) then json_extract(description, '$.policies.priority') end as priority"""
@@ -43,12 +42,12 @@ class Attempts:
     def unreadable(self) -> list[int]:
         """Unfinished jobs whose description is damaged; they are among no attempts."""
         rows = self._store.read(
-            f"select {_COLUMNS} from described_jobs where status in ('idle', 'running') and resources is null"
+            f"select {_COLUMNS} from described_jobs where {IS_ACTIVE} and resources is null"
         )
         return [row["id"] for row in rows]
 
     def unfinished(self) -> list[Attempt]:
-        return self._find("status in ('idle', 'running')")
+        return self._find(IS_ACTIVE)
 
     def being_ended(self) -> list[Attempt]:
         """Those of deleted jobs whose end is not known yet."""
@@ -60,7 +59,7 @@ class Attempts:
             description = self.description(attempt.job)
         except sqlite3.Error as error:
             raise OSError(f"job {attempt.job} cannot be read: {error}") from error
-        walltime_s = description["resources"].get("walltime", _DEFAULT_WALLTIME_MIN) * 60
+        walltime_s = description["resources"].get("walltime", DEFAULT_WALLTIME_MIN) * 60
         environment = {
             "PROMINENCE_JOB_ID": str(attempt.job),
             "PROMINENCE_URL": self.url,

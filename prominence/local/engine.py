@@ -8,7 +8,7 @@ engine (:mod:`prominence.local.machine`); a batch system can be another.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 from prominence.settings import RuntimeSettings
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Stream = Literal["stdout", "stderr"]
+
+DEFAULT_WALLTIME_MIN: Final = 720
+DEFAULT_DISK_GB: Final = 10
 
 
 class AttemptId(NamedTuple):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+NO_SUCH_JOB: Final = "Job does not exist"
+
 
 class Refusal(Exception):
     def __init__(self, status: int, reason: str) -> None:

@@ -10,17 +10,15 @@ import asyncio
 import json
 import logging
 import sqlite3
-import time
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local import queue_limits
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
-from prominence.local.errors import Refusal
+from prominence.local.errors import NO_SUCH_JOB, Refusal
 from prominence.local.ledger import Created
-from prominence.local.listing import AMONG, JOBS, KEPT_S
+from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, JOBS, KEPT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ACTIVE: Final = ("idle", "running")
 DELETED_REASON: Final = "Job deleted by user"
 _STATUS_OF: Final = {"finished": "completed", "failed": "failed", "killed": "killed", "lost": "failed"}
 _RECORD_AGAIN_S: Final = 1.0
@@ -68,7 +65,7 @@ class Jobs:
         self.pages = ledger.pages
 
     def has_unfinished(self) -> bool:
-        active = "select 1 from jobs where status in ('idle', 'running') limit 1"
+        active = f"select 1 from jobs where {IS_ACTIVE} limit 1"
         return bool(self._store.read(active)) or self._workflows.has_unfinished()
 
     async def recover(self) -> None:
@@ -77,7 +74,7 @@ class Jobs:
             log.error("job %d cannot be taken up: its description is damaged", job)
             reason = "Unable to execute task(s): the description is damaged"
             with self._store.atomic():
-                self._end(self._rows_by_id([job])[0], False, status="failed", reason=reason, ended=_now())
+                self._end(self._row(job), False, status="failed", reason=reason, ended=self._ledger.now())
         self._limits.watch_all()
         await self._engine.recover(self._attempts.unfinished(), self._attempts.being_ended())
 
@@ -118,8 +115,9 @@ class Jobs:
         while True:
             try:
                 with self._store.atomic():
+                    ended = self._ledger.now()
                     for row in rows:
-                        self._end(row, False, status="failed", reason=queue_limits.REASON, ended=_now())
+                        self._end(row, False, status="failed", reason=queue_limits.REASON, ended=ended)
                 await self._store.committed()
             except sqlite3.Error:
                 log.exception("cannot record that %d jobs waited too long; trying again", len(rows))
@@ -150,14 +148,14 @@ class Jobs:
 
     async def delete(self, ids: Iterable[int]) -> bool:
         """End jobs; False when none of them is in the queue. One that has ended is only called deleted."""
-        rows = [row for row in self._rows_by_id(ids) if _is_in_queue(row) and row["status"] != "deleted"]
+        rows = [row for row in self._rows_by_id(ids) if self._is_in_queue(row) and row["status"] != "deleted"]
         active = [row for row in rows if row["status"] in ACTIVE]
         with self._store.atomic():
             for row in rows:
                 if row["status"] in ACTIVE:
                     self._end(row, False, status="deleted", reason=DELETED_REASON, ended=None)
                 else:
-                    self._update(row["id"], status="deleted", reason=DELETED_REASON)
+                    self._ledger.update(JOBS, row["id"], status="deleted", reason=DELETED_REASON)
         await self._store.committed()
         self._ledger.tell_waiting()
         await self.cancel([_attempt(row) for row in active])
@@ -165,8 +163,7 @@ class Jobs:
 
     async def clone(self, job: int) -> Created:
         """Accept a job with the description of another one, as a submission of its own."""
-        if not self._rows_by_id([job]):
-            raise Refusal(400, "Job does not exist")
+        self._row(job)
         description = self._attempts.description(job)
         labels = {
             name: value
@@ -177,12 +174,9 @@ class Jobs:
 
     async def remove(self, job: int) -> None:
         """Let a job leave the queue when it has ended, or now if it has; raises Refusal if it has left."""
-        rows = self._rows_by_id([job])
-        if not rows:
-            raise Refusal(400, "Job does not exist")
-        if not _is_in_queue(rows[0]):
+        if not self._is_in_queue(self._row(job)):
             raise Refusal(400, "Job is no longer in the queue")
-        self._update(job, kept=0)
+        self._ledger.update(JOBS, job, kept=0)
         await self._store.committed()
 
     async def cancel(self, attempts: Sequence[AttemptId]) -> None:
@@ -199,17 +193,11 @@ class Jobs:
         return await self._ledger.search(JOBS, query)
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-        found: defaultdict[int, dict[str, str]] = defaultdict(dict)
-        for row in self._store.read(f"select * from labels where job in {AMONG}", [json.dumps(ids)]):
-            found[row["job"]][row["name"]] = row["value"]
-        return found
+        return self._ledger.labels(JOBS, ids)
 
     async def read_output(self, job: int, stream: Stream, node: int, offset: int) -> OutputPart | None:
         """What a job has written so far; None while there is nothing, a refusal for an unknown job."""
-        rows = self._rows_by_id([job])
-        if not rows:
-            raise Refusal(400, "Job does not exist")
-        attempt = AttemptId(job, rows[0]["attempt"])
+        attempt = _attempt(self._row(job))
         found = await self._engine.read_output(attempt, node, stream, offset)
         if found is None and node:
             return await self._engine.read_output(attempt, 0, stream, offset)  # as the real service does
@@ -234,7 +222,7 @@ class Jobs:
                 description.get("name", ""),
                 json.dumps(description),
                 tag,
-                _now(),
+                self._ledger.now(),
                 bool((description.get("policies") or {}).get("leaveInQueue")),
                 revision,
             ),
@@ -258,18 +246,19 @@ class Jobs:
             return False
         if change.outcome is None:
             if change.requeued and row["status"] == "running":
-                self._update(row["id"], status="idle")
+                self._ledger.update(JOBS, row["id"], status="idle")
             elif not change.requeued and row["status"] == "idle":
                 execution = json.dumps(change.execution)
-                self._update(row["id"], status="running", started=int(change.time), execution=execution)
+                started = int(change.time)
+                self._ledger.update(JOBS, row["id"], status="running", started=started, execution=execution)
                 if row["workflow"] is not None:
-                    self._workflows.job_started(row["workflow"], int(change.time))
+                    self._workflows.job_started(row["workflow"], started)
             return False
         if row["status"] not in ACTIVE:  # deleted before: only the end was missing
             if row["ended"] is None:
                 began = change.outcome.started  # what the engine had not yet told when it was deleted
                 started = row["started"] if began is None else int(began)
-                self._update(row["id"], started=started, ended=int(change.time))
+                self._ledger.update(JOBS, row["id"], started=started, ended=int(change.time))
             return False
         return self._record_end(row, change.outcome)
 
@@ -284,7 +273,8 @@ class Jobs:
             times["started"] = int(outcome.started)
         if _is_failure(outcome) and tried <= policies.get("maximumRetries", 0):
             log.info("job %d: attempt %d ended (%s), trying again", job, tried, outcome.reason or "exit code")
-            self._update(job, status="idle", execution=json.dumps(execution), attempt=tried + 1, **times)
+            columns = {"status": "idle", "execution": json.dumps(execution), "attempt": tried + 1}
+            self._ledger.update(JOBS, job, **columns, **times)
             return True
         if description.get("notifications"):
             log.info("job %d: nobody is notified of its end: there is no mail system", job)
@@ -311,19 +301,25 @@ class Jobs:
         await self._engine.submit(self._attempts.idle(jobs))
         ended = f"select id from jobs where id in {AMONG} and status = 'deleted' and ended is null"
         for row in self._store.read(ended, [json.dumps(jobs)]):
-            self._update(row["id"], ended=_now())
+            self._ledger.update(JOBS, row["id"], ended=self._ledger.now())
 
     def _end(
         self, row: sqlite3.Row, succeeded: bool, *, may_be_tried_again: bool = False, **columns: Any
     ) -> None:
-        self._update(row["id"], succeeded=succeeded, **columns)
+        self._ledger.update(JOBS, row["id"], succeeded=succeeded, **columns)
         if row["workflow"] is not None:
             self._workflows.job_ended(row, succeeded=succeeded, may_be_tried_again=may_be_tried_again)
 
-    def _update(self, job: int, **columns: Any) -> None:
-        columns["revision"] = self._ledger.new_revisions()
-        changes = ", ".join(f"{name} = ?" for name in columns)
-        self._store.write(f"update jobs set {changes} where id = ?", (*columns.values(), job))
+    def _row(self, job: int) -> sqlite3.Row:
+        rows = self._rows_by_id([job])
+        if not rows:
+            raise Refusal(400, NO_SUCH_JOB)
+        return rows[0]
+
+    def _is_in_queue(self, row: sqlite3.Row) -> bool:
+        if row["status"] in ACTIVE:
+            return True
+        return bool(row["kept"]) and (row["ended"] is None or row["ended"] > self._ledger.now() - KEPT_S)
 
     def _rows_by_id(self, ids: Iterable[int]) -> list[sqlite3.Row]:
         return self._store.read(f"select * from described_jobs where id in {AMONG}", [json.dumps(list(ids))])
@@ -339,12 +335,6 @@ def _attempt(row: sqlite3.Row) -> AttemptId:
     return AttemptId(row["id"], row["attempt"])
 
 
-def _is_in_queue(row: sqlite3.Row) -> bool:
-    if row["status"] in ACTIVE:
-        return True
-    return bool(row["kept"]) and (row["ended"] is None or row["ended"] > time.time() - KEPT_S)
-
-
 def _is_failure(outcome: Outcome) -> bool:
     """What ``maximumRetries`` is for: anything but success or somebody's wish to end the job."""
     if outcome.status == "finished":
@@ -355,7 +345,3 @@ def _is_failure(outcome: Outcome) -> bool:
 def _slices(many: Sequence[T]) -> Iterator[Sequence[T]]:
     """Parts small enough for one turn of the event loop."""
     return (many[start : start + _CHANGES_AT_ONCE] for start in range(0, len(many), _CHANGES_AT_ONCE))
-
-
-def _now() -> int:
-    return int(time.time())

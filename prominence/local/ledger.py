@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.listing import AMONG, FEED_PAGE
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from prominence.local.listing import Kind, Query
     from prominence.local.store import Store
@@ -43,8 +43,9 @@ class Matches(NamedTuple):
 
 
 class Ledger:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock = MACHINE_CLOCK) -> None:
         self._store = store
+        self._clock = clock
         (newest,) = store.read(
             "select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as revision from"
             " (select id, revision from jobs union all select id, revision from workflows)"
@@ -63,6 +64,24 @@ class Ledger:
         self._revision += count
         return self._revision - count + 1
 
+    def now(self) -> int:
+        """The Unix epoch as the API has times, in whole seconds."""
+        return int(self._clock.time())
+
+    def update(self, kind: Kind, one: int, **columns: Any) -> None:
+        """Change columns of a job or workflow, as a revision of its own."""
+        columns["revision"] = self.new_revisions()
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        self._store.write(f"update {kind.table} set {changes} where id = ?", (*columns.values(), one))
+
+    def labels(self, kind: Kind, ids: Sequence[int]) -> dict[int, dict[str, str]]:
+        """Labels by name; jobs and workflows without any are left out."""
+        found: dict[int, dict[str, str]] = {}
+        sql = f"select {kind.labelled} as id, name, value from {kind.labels} where {kind.labelled} in {AMONG}"
+        for row in self._store.read(sql, [json.dumps(ids)]):
+            found.setdefault(row["id"], {})[row["name"]] = row["value"]
+        return found
+
     def tell_waiting(self) -> None:
         """Changes were committed: whoever waits for one looks again."""
         if self._changed is not None:
@@ -70,14 +89,14 @@ class Ledger:
             self._changed = None
 
     async def search(self, kind: Kind, query: Query) -> Matches:
-        rows = self._store.read(*query.sql(kind, "id"))
+        rows = self._store.read(*query.sql(kind, self.now(), "id"))
         matches = Matches(kind, [row["id"] for row in rows], self._revision)
         await self._store.committed()
         return matches
 
     async def pages(self, matches: Matches) -> AsyncIterator[list[sqlite3.Row]]:
         """The rows as they are when their page is read; between pages other callers have their turn."""
-        sql = f"select * from {matches.kind.rows} where id in {AMONG}"
+        sql = f"select * from {matches.kind.view} where id in {AMONG}"
         for start in range(0, len(matches.ids), PAGE):
             ids = matches.ids[start : start + PAGE]
             found = {row["id"]: row for row in self._store.read(sql, [json.dumps(ids)])}
@@ -86,13 +105,13 @@ class Ledger:
 
     async def find(self, kind: Kind, query: Query) -> Found:
         """What a listing asks for; with ``query.since`` waits for something that changed after it."""
-        deadline = time.monotonic() + query.wait
+        deadline = self._clock.monotonic() + query.wait
         while True:
-            rows = self._store.read(*query.sql(kind))
+            rows = self._store.read(*query.sql(kind, self.now()))
             is_page = query.since is not None and len(rows) == FEED_PAGE
             found = Found(rows, rows[-1]["revision"] if is_page else self._revision)
             await self._store.committed()
-            left = deadline - time.monotonic()
+            left = deadline - self._clock.monotonic()
             if found.rows or query.since is None or query.since > found.revision or left <= 0:
                 return found
             if found.revision == self._revision:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
@@ -27,28 +26,32 @@ Presign = Callable[[int, OutputKind, str], str]
 LONGEST_WAIT_S: Final = 30.0
 FEED_PAGE: Final = 1000
 """Jobs in one answer of the feed; the next one goes on after them."""
+ACTIVE: Final = ("idle", "running")
+"""Statuses of what has not ended."""
+IS_ACTIVE: Final = "status in ('idle', 'running')"
+"""SQL for the same."""
 AMONG: Final = "(select value from json_each(?))"
 """SQL for a list of ids bound as one value, however many they are."""
 KEPT_S: Final = 90 * 86400
 """How long a job with the policy ``leaveInQueue`` is listed among the active ones after its end."""
 LARGEST: Final = 2**63 - 1  # what the database can hold
 _MOST_DIGITS: Final = 20
-_STATUSES: Final = ("idle", "running")
 _OUTPUT_FIELDS: Final[dict[OutputKind, str]] = {"files": "outputFiles", "dirs": "outputDirs"}
 _SHOWN_IN_DETAIL: Final = ("resources", "policies", "notifications", "artifacts")
 _SECRET: Final = ("storage", "imagePullCredential")
 
 
 class Kind(NamedTuple):
-    """Where the rows of a listing and their labels are."""
+    """Where jobs or workflows and their labels are; ``view`` has all that is said of one."""
 
-    rows: str
+    table: str
+    view: str
     labels: str
     labelled: str
 
 
-JOBS: Final = Kind("described_jobs", "labels", "job")
-WORKFLOWS: Final = Kind("workflows", "workflow_labels", "workflow")
+JOBS: Final = Kind("jobs", "described_jobs", "labels", "job")
+WORKFLOWS: Final = Kind("workflows", "workflows", "workflow_labels", "workflow")
 
 
 class InvalidStatus(Exception):
@@ -79,7 +82,7 @@ class Query:
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Query:
         status = parameters.get("status")
-        if status is not None and status not in _STATUSES:
+        if status is not None and status not in ACTIVE:
             raise InvalidStatus
         id_list = parameters.get("id")
         ids = None if id_list is None else tuple(whole("id", each) for each in id_list.split(","))
@@ -99,18 +102,18 @@ class Query:
             wait=_wait(parameters.get("wait", "0")),
         )
 
-    def sql(self, kind: Kind, columns: str = "*") -> tuple[str, list[Any]]:
-        """A statement and its values."""
-        conditions = self._conditions(kind)
+    def sql(self, kind: Kind, now: int, columns: str = "*") -> tuple[str, list[Any]]:
+        """A statement and its values; ``now`` is a Unix epoch."""
+        conditions = self._conditions(kind, now)
         values = [value for values in conditions.values() for value in values]
-        sql = f"select {columns} from {kind.rows} where {' and '.join(conditions) or 'true'}"
+        sql = f"select {columns} from {kind.view} where {' and '.join(conditions) or 'true'}"
         if self.since is not None:
             return f"{sql} order by revision limit {FEED_PAGE}", values
         if self.completed and self.ids is None and self.limit > 0:
             return f"{sql} order by ended desc, id desc limit ?", [*values, self.limit]
         return f"{sql} order by id", values
 
-    def _conditions(self, kind: Kind) -> dict[str, Sequence[Any]]:
+    def _conditions(self, kind: Kind, now: int) -> dict[str, Sequence[Any]]:
         """What must hold for a row, with the values in it."""
         asked_for: dict[str, Any] = {"name": self.name, "status": self.status}
         found: dict[str, Sequence[Any]] = {
@@ -125,9 +128,9 @@ class Query:
         if self.since is not None:
             found["revision > ?"] = [self.since]
         elif self.ids is None and self.completed:
-            found["status not in ('idle', 'running')"] = ()
+            found[f"not {IS_ACTIVE}"] = ()
         elif self.ids is None and not self.everything:
-            found["(status in ('idle', 'running') or (kept and ended > ?))"] = [time.time() - KEPT_S]
+            found[f"({IS_ACTIVE} or (kept and ended > ?))"] = [now - KEPT_S]
         return found
 
 

@@ -16,11 +16,11 @@ import asyncio
 import hashlib
 import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.errors import Refusal
 from prominence.local.store import BELOW, bounds
 
@@ -50,8 +50,9 @@ class StoredObject:
 class Objects:
     """The objects of the service's one user."""
 
-    def __init__(self, store: Store, root: Path, user: str) -> None:
+    def __init__(self, store: Store, root: Path, user: str, clock: Clock = MACHINE_CLOCK) -> None:
         self._store = store
+        self._clock = clock
         self._contents = root / "contents"
         self._incoming = root / "incoming"
         self.user = user
@@ -102,20 +103,20 @@ class Objects:
 
     async def keep(self, key: str, incoming: Incoming) -> StoredObject:
         """Give what was received a key; whatever had that key before is replaced."""
-        digest = await incoming.finish()
+        digest, now = await incoming.finish(), int(self._clock.time())
         before = self.find(key)
         path = self._path(digest)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         incoming.path.replace(path)  # from here to the commit no other request comes between
         self._store.write(
             "insert or replace into objects (key, digest, size, modified) values (?, ?, ?, ?)",
-            (key, digest, incoming.size, int(time.time())),
+            (key, digest, incoming.size, now),
             survive_power_loss=True,
         )
         await self._store.committed()
         if before is not None:
             self._remove_unused(before.digest)
-        return StoredObject(key, path, incoming.size, digest, int(time.time()))
+        return StoredObject(key, path, incoming.size, digest, now)
 
     async def delete(self, key: str) -> None:
         """Forget a key; it is not an error when there is none."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
-import time
 from typing import TYPE_CHECKING, Final
 
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
 from prominence.local.listing import AMONG
 
@@ -32,8 +32,9 @@ class QueueLimits:
     tests.
     """
 
-    def __init__(self, store: Store, minute_s: float) -> None:
+    def __init__(self, store: Store, minute_s: float, clock: Clock = MACHINE_CLOCK) -> None:
         self._store = store
+        self._clock = clock
         self._minute_s = minute_s
         self._ends: list[tuple[float, AttemptId]] = []
         self._added = asyncio.Event()
@@ -47,21 +48,21 @@ class QueueLimits:
 
     async def overdue(self) -> list[AttemptId]:
         """Attempts whose time is over, as soon as there are any; each is told once. They may have started."""
-        while not self._ends or self._ends[0][0] > time.monotonic():
+        while not self._ends or self._ends[0][0] > self._clock.monotonic():
             self._added.clear()
-            left = self._ends[0][0] - time.monotonic() if self._ends else None
+            left = self._ends[0][0] - self._clock.monotonic() if self._ends else None
             try:
                 async with asyncio.timeout(left):
                     await self._added.wait()
             except TimeoutError:
                 continue
         found = []
-        while self._ends and self._ends[0][0] <= time.monotonic():
+        while self._ends and self._ends[0][0] <= self._clock.monotonic():
             found.append(heapq.heappop(self._ends)[1])
         return found
 
     def _add(self, rows: Sequence[sqlite3.Row]) -> None:
-        now, now_here = time.time(), time.monotonic()
+        now, now_here = self._clock.time(), self._clock.monotonic()
         for row in rows:
             waited = max(0.0, now - (row["tried"] or row["created"]))
             end = now_here + row["minutes"] * self._minute_s - waited

@@ -12,9 +12,9 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from prominence.clock import Clock
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
-from prominence.local.listing import AMONG, KEPT_S
+from prominence.local.listing import AMONG, IS_ACTIVE, KEPT_S
 from prominence.local.space import bytes_below
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _SPARED_S: Final = 86400.0  # a program may fetch its results late, and submissi
 _DAY_S: Final = 86400.0
 _GB: Final = 10**9
 _JUMP_S: Final = 3600.0
-_FREE: Final = "status not in ('idle', 'running') and ended < ? and not (kept and ended > ?)"
+_FREE: Final = f"not {IS_ACTIVE} and ended < ? and not (kept and ended > ?)"
 # the newest ids and revisions stay, so that none is given twice
 _OLDEST: Final = f"""
 select 'job' as kind, id, ended from jobs
@@ -80,14 +80,14 @@ class Pruner:
         store: Store,
         engine: Engine,
         objects: Objects,
-        clock: Clock | None = None,
+        clock: Clock = MACHINE_CLOCK,
     ) -> None:
         self._retention = retention
         self._state = state
         self._store = store
         self._engine = engine
         self._objects = objects
-        self._clock = clock or Clock()
+        self._clock = clock
         self._begin = self._clock.time() - self._clock.monotonic()
 
     async def prune_from_time_to_time(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
+import secrets
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
-from prominence.local.errors import Refusal
+from prominence.local.errors import NO_SUCH_JOB, Refusal
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,8 +25,9 @@ _INVALID_PATH: Final = "Invalid path"
 class RunningJobs:
     """``snapshots`` is the directory that holds the latest snapshot of each job."""
 
-    def __init__(self, store: Store, engine: Engine, snapshots: Path) -> None:
+    def __init__(self, store: Store, engine: Engine, snapshots: Path, clock: Clock = MACHINE_CLOCK) -> None:
         self._store = store
+        self._clock = clock
         self._engine = engine
         self._snapshots = snapshots
 
@@ -35,7 +37,7 @@ class RunningJobs:
         output = await self._engine.execute(attempt, command.replace(",", " "), _COMMAND_TIME_S)
         if output is None:
             raise Refusal(400, "Unable to execute command")
-        done = {"time": int(time.time()), "command": command}
+        done = {"time": int(self._clock.time()), "command": command}
         self._store.write(
             "update jobs set commands = json_insert(commands, '$[#]', json(?)) where id = ?",
             (json.dumps(done), job),
@@ -49,7 +51,7 @@ class RunningJobs:
         wanted = _in_scratch(path, json.loads(row["description"]))
         self._snapshots.mkdir(mode=0o700, exist_ok=True)
         archive = self._snapshots / self.snapshot_name(job)
-        unfinished = archive.with_suffix(f".{time.monotonic_ns()}.new")
+        unfinished = archive.with_suffix(f".{secrets.token_hex(4)}.new")
         try:
             if not await self._engine.snapshot(_attempt(row), wanted, unfinished):
                 raise Refusal(400, _INVALID_PATH)
@@ -67,7 +69,7 @@ class RunningJobs:
             "select id, status, attempt, description from described_jobs where id = ?", (job,)
         )
         if not rows:
-            raise Refusal(400, "Job does not exist")
+            raise Refusal(400, NO_SUCH_JOB)
         if rows[0]["status"] != "running":
             raise Refusal(400, "Job is not running")
         return rows[0]

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -204,7 +203,7 @@ async def _keep_token_good(state: StateDirectory, signer: Signer, endpoint: Endp
 async def _end_when_idle(server: _Server, app: Guard, jobs: Jobs, idle_s: float) -> None:
     while idle_s:
         await asyncio.sleep(min(_IDLE_LOOK_S, idle_s))
-        if time.monotonic() - app.last_request >= idle_s and not jobs.has_unfinished():
+        if app.quiet_s() >= idle_s and not jobs.has_unfinished():
             log.info("idle for %.0f minutes", idle_s / 60)
             server.end()
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prominence.local.factories import expansion
@@ -54,7 +53,7 @@ class TemplateJobs:
         count = len(instances)
         first, revision = self._ledger.new_ids(count), self._ledger.new_revisions(count)
         ids = range(first, first + count)
-        now, name = int(time.time()), f"{workflow['name']}/{template['name']}"
+        now, name = self._ledger.now(), f"{workflow['name']}/{template['name']}"
         self._store.write_many(
             _INSERT_JOB,
             [

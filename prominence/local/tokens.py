@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import jwt
 
-from prominence.clock import Clock
+from prominence.clock import MACHINE_CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +28,9 @@ UPLOAD_URL_S: Final = 600
 class Signer:
     """Makes and checks tokens (JSON Web Tokens, HS256) and URLs that need no token."""
 
-    def __init__(self, secret: str, clock: Clock | None = None) -> None:
+    def __init__(self, secret: str, clock: Clock = MACHINE_CLOCK) -> None:
         self._key = secret.encode()
-        self._clock = clock or Clock()
+        self._clock = clock
         self.user = getpass.getuser()
         self._known: dict[bytes, dict[str, Any]] = {}
 
@@ -49,6 +49,10 @@ class Signer:
         """True for one of our tokens whose time is half over, or past: a new one should take its place."""
         claims = self._claims(token)
         return claims is None or float(claims["exp"]) - self._clock.time() < _USER_TOKEN_S / 2
+
+    def expiry(self, lifetime_s: float) -> int:
+        """When what is signed now for so long is valid no more (Unix epoch)."""
+        return int(self._clock.time() + lifetime_s)
 
     def sign_path(self, path: str, expires: int, method: str) -> str:
         """The query that lets anybody use ``path`` with ``method`` until ``expires`` (Unix epoch)."""
@@ -69,8 +73,7 @@ class Signer:
         return hmac.compare_digest(expected.encode(), given.encode())
 
     def _token(self, lifetime_s: float, **extra: Any) -> str:
-        expires = int(self._clock.time() + lifetime_s)
-        claims = {"username": self.user, "groups": self.user, "exp": expires, **extra}
+        claims = {"username": self.user, "groups": self.user, "exp": self.expiry(lifetime_s), **extra}
         return jwt.encode(claims, self._key, _ALGORITHM)
 
     def _claims(self, token: str) -> dict[str, Any] | None:

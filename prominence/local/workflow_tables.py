@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +22,7 @@ from prominence.description.rules import SUBMISSION_LABEL
 from prominence.local.engine import AttemptId
 from prominence.local.errors import Refusal
 from prominence.local.ledger import Created
-from prominence.local.listing import AMONG
+from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, WORKFLOWS
 from prominence.local.template_jobs import TemplateJobs
 from prominence.local.workflow_plan import templates_of
 
@@ -39,7 +38,6 @@ log = logging.getLogger(__name__)
 
 DELETED_REASON: Final = "Workflow deleted by user"
 JOB_DELETED_REASON: Final = "Job part of a workflow which was deleted by user"
-_ACTIVE: Final = ("idle", "running")
 _UNKNOWN: Final = "Workflow does not exist"
 
 
@@ -58,7 +56,7 @@ class WorkflowTables:
         self._template_jobs = TemplateJobs(store, ledger)
 
     def has_unfinished(self) -> bool:
-        return bool(self._store.read("select 1 from workflows where status in ('idle', 'running') limit 1"))
+        return bool(self._store.read(f"select 1 from workflows where {IS_ACTIVE} limit 1"))
 
     def create(self, description: dict[str, Any]) -> Created:
         """Accept a validated workflow; where ``idempotent``, a submission label makes only one of it."""
@@ -88,7 +86,7 @@ class WorkflowTables:
     def rerun(self, workflow: int) -> Created:
         """A workflow in which what failed, and what waited for it, is run again; the rest counts as done."""
         row = self._row(workflow)
-        if row is None or row["status"] in _ACTIVE:
+        if row is None or row["status"] in ACTIVE:
             reason = "Unable to find re-run workflow as the original workflow is not in a suitable state"
             raise Refusal(400, reason)
         if row["status"] == "completed":
@@ -107,13 +105,13 @@ class WorkflowTables:
         row = self._row(workflow)
         if row is None:
             raise Refusal(400, _UNKNOWN)
-        if row["status"] not in _ACTIVE and not row["kept"]:
+        if row["status"] not in ACTIVE and not row["kept"]:
             raise Refusal(400, "Workflow is no longer in the queue")
-        self._update(workflow, kept=0)
+        self._ledger.update(WORKFLOWS, workflow, kept=0)
 
     def delete(self, ids: Iterable[int]) -> list[AttemptId] | None:
         """End workflows and their jobs; the attempts to be ended, or None when there was no such workflow."""
-        rows = [row for row in self._rows(ids) if row["status"] in _ACTIVE or row["kept"]]
+        rows = [row for row in self._rows(ids) if row["status"] in ACTIVE or row["kept"]]
         with self._store.atomic():
             attempts = [attempt for row in rows for attempt in self._delete(row)]
         return attempts if rows else None
@@ -121,22 +119,22 @@ class WorkflowTables:
     def job_started(self, workflow: int, started: int) -> None:
         row = self._row(workflow)
         if row is not None and row["status"] == "idle":
-            self._update(workflow, status="running", started=started)
+            self._ledger.update(WORKFLOWS, workflow, status="running", started=started)
 
     def job_ended(self, job: sqlite3.Row, *, succeeded: bool, may_be_tried_again: bool = True) -> None:
         """Write down what the end of a workflow's job means for the workflow."""
         workflow = self._row(job["workflow"])
-        if workflow is None or workflow["status"] not in _ACTIVE:
+        if workflow is None or workflow["status"] not in ACTIVE:
             return
         if succeeded:
             self._store.write("update templates set done = done + 1 where id = ?", [job["template"]])
-            self._update(workflow["id"], done=workflow["done"] + 1)
+            self._ledger.update(WORKFLOWS, workflow["id"], done=workflow["done"] + 1)
             self._release(self._freed_by(self._template(job["template"])))
         elif may_be_tried_again and self._tries(job) < self._possible_tries(workflow):
             self._store.write("insert into retries values (?, ?)", (job["template"], job["instance"]))
             self.due.set()
         else:
-            self._update(workflow["id"], failed=workflow["failed"] + 1)
+            self._ledger.update(WORKFLOWS, workflow["id"], failed=workflow["failed"] + 1)
         self._end_if_nothing_is_left(workflow["id"])
 
     def make_jobs(self) -> list[int]:
@@ -174,11 +172,7 @@ class WorkflowTables:
         return {row["workflow"]: json.loads(row["description"]) for row in rows}
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
-        found: dict[int, dict[str, str]] = {}
-        sql = f"select * from workflow_labels where workflow in {AMONG}"
-        for row in self._store.read(sql, [json.dumps(ids)]):
-            found.setdefault(row["workflow"], {})[row["name"]] = row["value"]
-        return found
+        return self._ledger.labels(WORKFLOWS, ids)
 
     def _insert(
         self, description: Mapping[str, Any], labels: Mapping[str, str], tag: str | None, total: int
@@ -193,7 +187,7 @@ class WorkflowTables:
                 created.id,
                 description["name"],
                 tag,
-                int(time.time()),
+                self._ledger.now(),
                 total,
                 policies.get("maximumRetries", 0),
                 policies.get("maximumReruns", 0),
@@ -255,12 +249,12 @@ class WorkflowTables:
         if row["failed"] and row["reruns"] < row["maximum_reruns"]:
             self._run_failed_ones_again(row)
         elif row["done"] == row["total"]:
-            self._update(workflow, status="completed", ended=int(time.time()))
+            self._ledger.update(WORKFLOWS, workflow, status="completed", ended=self._ledger.now())
         else:
             not_run = row["total"] - row["released"]
             reason = f"{row['failed']} of {row['total']} jobs failed"
             reason += f", {not_run} were not run" if not_run else ""
-            self._update(workflow, status="failed", reason=reason, ended=int(time.time()))
+            self._ledger.update(WORKFLOWS, workflow, status="failed", reason=reason, ended=self._ledger.now())
 
     def _run_failed_ones_again(self, workflow: sqlite3.Row) -> None:
         self._store.write(
@@ -269,7 +263,7 @@ class WorkflowTables:
             " and instance = failed.instance and succeeded)",
             [workflow["id"]],
         )
-        self._update(workflow["id"], failed=0, reruns=workflow["reruns"] + 1)
+        self._ledger.update(WORKFLOWS, workflow["id"], failed=0, reruns=workflow["reruns"] + 1)
         self.due.set()
 
     def _tries(self, job: sqlite3.Row) -> int:
@@ -284,7 +278,7 @@ class WorkflowTables:
         log.error("workflow %d cannot go on: its description is damaged", workflow)
         self._make_no_more(workflow)
         reason = "the description is damaged"
-        self._update(workflow, status="failed", reason=reason, ended=int(time.time()))
+        self._ledger.update(WORKFLOWS, workflow, status="failed", reason=reason, ended=self._ledger.now())
 
     def _make_no_more(self, workflow: int) -> None:
         of_workflow = "(select id from templates where workflow = ?)"
@@ -293,11 +287,12 @@ class WorkflowTables:
 
     def _delete(self, row: sqlite3.Row) -> list[AttemptId]:
         workflow = row["id"]
-        active = f"workflow = {workflow:d} and status in ('idle', 'running')"
+        active = f"workflow = {workflow:d} and {IS_ACTIVE}"
         jobs = self._store.read(f"select id, attempt from jobs where {active} order by id")
-        ended = row["ended"] or int(time.time())
-        in_flight = row["released"] - row["done"] - row["failed"] if row["status"] in _ACTIVE else 0
-        self._update(
+        ended = row["ended"] or self._ledger.now()
+        in_flight = row["released"] - row["done"] - row["failed"] if row["status"] in ACTIVE else 0
+        self._ledger.update(
+            WORKFLOWS,
             workflow,
             status="deleted",
             reason=DELETED_REASON,
@@ -349,11 +344,6 @@ class WorkflowTables:
     def _ready(self, workflow: int) -> list[int]:
         sql = "select id from templates where workflow = ? and unfinished_parents = 0 order by id"
         return [row["id"] for row in self._store.read(sql, [workflow])]
-
-    def _update(self, workflow: int, **columns: Any) -> None:
-        columns["revision"] = self._ledger.new_revisions()
-        changes = ", ".join(f"{name} = ?" for name in columns)
-        self._store.write(f"update workflows set {changes} where id = ?", (*columns.values(), workflow))
 
     def _row(self, workflow: int) -> sqlite3.Row | None:
         rows = self._rows([workflow])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
+from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.api.answers import BASE, refused
 from prominence.local.api.presigned import OBJECTS
 
@@ -26,19 +26,29 @@ def _needs_token(path: str) -> bool:
 class Guard:
     """An ASGI application in front of another, which finds the token's claims in the scope.
 
-    ``is_known`` tells paths that exist: any other is answered as such, whoever asks. ``last_request`` is
-    in the time of the monotonic clock.
+    ``is_known`` tells paths that exist: any other is answered as such, whoever asks.
     """
 
-    def __init__(self, app: ASGIApp, signer: Signer, is_known: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        signer: Signer,
+        is_known: Callable[[str], bool],
+        clock: Clock = MACHINE_CLOCK,
+    ) -> None:
         self._app = app
         self._signer = signer
         self._is_known = is_known
-        self.last_request = time.monotonic()
+        self._clock = clock
+        self._last_request = self._clock.monotonic()
+
+    def quiet_s(self) -> float:
+        """For how long nothing was asked for."""
+        return self._clock.monotonic() - self._last_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self.last_request = time.monotonic()
+            self._last_request = self._clock.monotonic()
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
             if not _is_local(headers):
                 refusal = refused(403, "only programs on this machine may use the local service")

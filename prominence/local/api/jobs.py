@@ -11,7 +11,7 @@ from prominence.local.api.answers import answer, id_in_path, json_body, listing,
 from prominence.local.api.data import output_key
 from prominence.local.api.output import output_of
 from prominence.local.errors import Refusal
-from prominence.local.listing import Query, detailed_entry, entry
+from prominence.local.listing import ACTIVE, Query, detailed_entry, entry
 
 if TYPE_CHECKING:
     import sqlite3
@@ -92,9 +92,7 @@ class JobRoutes:
         """Changed jobs; those that ended with all that a waiter wants to know of them."""
         labels = self._jobs.labels([row["id"] for row in rows])
         return [
-            entry(row)
-            if row["status"] in {"idle", "running"}
-            else self._described(row, labels.get(row["id"], {}))
+            entry(row) if row["status"] in ACTIVE else self._described(row, labels.get(row["id"], {}))
             for row in rows
         ]
 

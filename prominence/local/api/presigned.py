@@ -12,7 +12,6 @@ As with an object store the signature in a URL stands for the permission, and th
 from __future__ import annotations
 
 import errno
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -79,7 +78,7 @@ class PresignedFiles:
 
     def upload_form(self, key: str, checksum: str) -> dict[str, Any]:
         """Where to POST an object, and the fields to send before the file; valid as long as a URL."""
-        expires = int(time.time()) + UPLOAD_URL_S
+        expires = self._signer.expiry(UPLOAD_URL_S)
         fields = {
             "key": key,
             "expires": str(expires),
@@ -135,7 +134,7 @@ class PresignedFiles:
 
     def _url(self, key: str, method: str, lifetime_s: int) -> str:
         path = f"{OBJECTS}/{key}"
-        query = self._signer.sign_path(path, int(time.time()) + lifetime_s, method)
+        query = self._signer.sign_path(path, self._signer.expiry(lifetime_s), method)
         return f"{self._address}{quote(path)}?{query}"
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from prominence.description.rules import check_workflow
 from prominence.local.api.answers import answer, id_in_path, json_body, listing, refuse_invalid
 from prominence.local.api.output import output_of
-from prominence.local.errors import Refusal
+from prominence.local.errors import NO_SUCH_JOB, Refusal
 from prominence.local.listing import Query
 from prominence.local.workflow_listing import detailed_workflow_entry, workflow_entry
 
@@ -92,7 +92,7 @@ class WorkflowRoutes:
     async def output(self, request: Request) -> Response:
         job = self._workflows.tables.job_at(id_in_path(request), request.path_params["job"])
         if job is None:
-            raise Refusal(400, "Job does not exist")
+            raise Refusal(400, NO_SUCH_JOB)
         return await output_of(self._jobs, job, request)
 
     async def _delete(self, ids: Sequence[int]) -> Response:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from prominence.local.engine import (
+    DEFAULT_DISK_GB,
+    DEFAULT_WALLTIME_MIN,
     Assignment,
     Attempt,
     AttemptId,
@@ -265,7 +267,7 @@ class Machine:
             "runtime": asdict(self._runtime_settings),
             "runtime_version": self._runtime_version,
             "images": str(self._images),
-            "walltime_s": resources.get("walltime", 720) * self._minute,
+            "walltime_s": resources.get("walltime", DEFAULT_WALLTIME_MIN) * self._minute,
             "kill_grace_s": _KILL_GRACE_S,
             "execution": {
                 "site": _SITE,
@@ -396,7 +398,7 @@ def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
     return {
         "cpus": needs.cpus // nodes,
         "memory": needs.memory / nodes if nodes > 1 else needs.memory,
-        "disk": resources.get("disk", 10),
+        "disk": resources.get("disk", DEFAULT_DISK_GB),
         "nodes": nodes,
     }
 

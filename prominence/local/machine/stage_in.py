@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from prominence.local.engine import DEFAULT_DISK_GB
 from prominence.local.machine import archives
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def stage_in(
     ``objects`` tells where uploaded artifacts lie, by name. All together is bounded by the job's disk.
     Raises StageInFailed, and what ``check`` raises, which is asked now and then whether to go on.
     """
-    room = archives.Room(job["resources"].get("disk", 10) * 10**9, check)
+    room = archives.Room(job["resources"].get("disk", DEFAULT_DISK_GB) * 10**9, check)
     for artifact in job.get("artifacts") or []:
         _stage_artifact(artifact, objects, scratch, room)
     for entry in job.get("inputs") or []:
