@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psutil
@@ -36,6 +31,7 @@ from prominence.local.engine import (
 from prominence.local.machine import processes, visiting
 from prominence.local.machine.files import AttemptFiles, Claim, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
+from prominence.local.machine.launching import Launcher
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
 from prominence.local.machine.runtimes import choose_runtime, runtime_of
@@ -44,6 +40,7 @@ from prominence.local.machine.watch import ProcessWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from prominence.settings import RuntimeSettings
 
@@ -93,7 +90,7 @@ class Machine:
         self._changes: deque[Change] = deque()
         self._sequence = itertools.count(1)
         self._changed = asyncio.Event()
-        self._launcher: _Launcher | None = None
+        self._launcher: Launcher | None = None
         self._looking: asyncio.Task[None] | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -103,7 +100,7 @@ class Machine:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._runtime_version = await asyncio.to_thread(self._runtime.version)
         log.info("commands run with %s, %s", self._runtime.name, self._runtime_version)
-        self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+        self._launcher = await Launcher.start(self._launched, self._launcher_lost)
         self._looking = asyncio.create_task(self._look_from_time_to_time())
 
     async def close(self) -> None:
@@ -301,7 +298,7 @@ class Machine:
         while self._launcher is None:
             await asyncio.sleep(_LAUNCHER_PAUSE_S)
             try:
-                self._launcher = await _Launcher.start(self._launched, self._launcher_lost)
+                self._launcher = await Launcher.start(self._launched, self._launcher_lost)
             except OSError:
                 log.exception("the launcher cannot be started")
         for attempt, running in list(self._running.items()):
@@ -401,51 +398,6 @@ def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
         "disk": resources.get("disk", DEFAULT_DISK_GB),
         "nodes": nodes,
     }
-
-
-class _Launcher:
-    """The service's end of the launcher process."""
-
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        writer: asyncio.StreamWriter,
-        reading: asyncio.Task[None],
-    ) -> None:
-        self._process = process
-        self._writer = writer
-        self._reading = reading
-
-    @classmethod
-    async def start(cls, launched: Any, lost: Any) -> _Launcher:
-        ours, theirs = socket.socketpair()
-        module = "prominence.local.machine.launcher"
-        process = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as the program is started
-            [sys.executable, "-P", "-m", module, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
-
-        async def read() -> None:
-            with contextlib.suppress(ConnectionError):  # it ended with questions that it had not read
-                while line := await reader.readline():
-                    answer = json.loads(line)
-                    launched(Path(answer["root"]), answer.get("pid"), answer.get("error", ""))
-            lost()
-
-        return cls(process, writer, asyncio.create_task(read()))
-
-    def ask_for(self, root: Path) -> None:
-        self._writer.write(json.dumps({"root": str(root)}).encode() + b"\n")
-
-    async def close(self) -> None:
-        self._reading.cancel()
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-        await asyncio.to_thread(self._process.wait)
 
 
 def _read_outcome(files: AttemptFiles) -> Outcome | None:
