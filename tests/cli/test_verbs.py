@@ -72,7 +72,8 @@ class TestList:
 
     def test_shows_only_what_waits_or_runs(self, served: Command) -> None:
         running = served.id("create", "--name", "runs", "alpine", "sh -c 'echo on; exec sleep 600'")
-        assert served.json("list", "--json", "--name", "runs", "-i", "-r")
+        until(lambda: served.json("list", "--json", "--name", "runs", "-r"))
+        assert served.json("list", "--json", "--name", "runs", "-i") == []
         served("delete", running)
         served("wait", running, code=1)
 
