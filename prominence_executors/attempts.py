@@ -244,8 +244,8 @@ class Call:
 
     def _follow(self, session: Session, job_id: int) -> None:
         log.warning("a call goes on as job %d, which claimed it first", job_id)
-        entries = session.client.describe_job(job_id).entries
-        self.job = Job.attached(entries[0], session) if entries else Job(id=job_id, session=session)
+        found = [each for each in session.client.describe_job(job_id).entries if each["id"] == job_id]
+        self.job = Job.attached(found[0], session) if found else Job(id=job_id, session=session)
         self.future._goes_on_as(self.job)  # noqa: SLF001 - the future's own half of this
 
 

@@ -191,7 +191,7 @@ def test_a_submitted_job_is_described_again(executor: ProminenceExecutor, sessio
         future.result()
     first, second = future.attempts
     assert first.job is job
-    entry = session.client.describe_job(second.job.id or 0).jobs[0]
+    entry = session.client.describe_job(second.job.id or 0).entries[0]
     assert (entry["name"], entry["tasks"][0]["cmd"]) == ("mine", "false")
 
 
