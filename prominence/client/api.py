@@ -98,7 +98,7 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
     @property
     def is_on_loopback(self) -> bool:
         """True when the service listens on this machine, or at the near end of a tunnel."""
-        from prominence.client.transport import is_loopback
+        from prominence.client.urls import is_loopback
 
         return self._transport.service.is_embedded or is_loopback(self.url)
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 from prominence.client.checksums import Checksum, checksum_in
 from prominence.client.presigned import opened
 from prominence.client.retry import Happened, Kind, RequestFailed
-from prominence.client.transport import pieces_of, without_query
+from prominence.client.transport import pieces_of
+from prominence.client.urls import without_query
 from prominence.exceptions import ContentMismatch, NotFound, ServiceError, ServiceUnavailable
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from prominence.client import answers
 from prominence.client.answers import Answer
 from prominence.client.retry import RequestFailed
-from prominence.client.transport import name_request, pieces_of, without_query
+from prominence.client.transport import name_request, pieces_of
+from prominence.client.urls import without_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from requests.auth import HTTPBasicAuth
 
-from prominence.client.transport import direct
+from prominence.client.urls import direct
 from prominence.exceptions import AuthenticationError, ServiceUnavailable, WrongService
 from prominence.version import __version__
 

@@ -9,16 +9,17 @@ import sys
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import requests
-import urllib3
 
 from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
+from prominence.client.unanswered import BROKEN, before_an_answer, innermost, unanswered
+from prominence.client.urls import direct, is_loopback, without_query
 from prominence.credentials import expired_at
-from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure, ServiceUnavailable
+from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ SETTLE_LOCAL_S: Final = 5.0
 _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
 _PIECE: Final = 65536  # bytes read at once, at most
-_BROKEN: Final = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 _FIRST_CONTACT_S: Final = 5.0  # for a service on this machine that is just being started
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _USER_AGENT: Final = (
     f"prominence-python/{__version__} Python/{'.'.join(str(part) for part in sys.version_info[:3])}"
 )
@@ -191,7 +190,7 @@ class Transport:
 
     def _is_nobody_there(self, failed: RequestFailed, url: str, started: float) -> bool:
         """True where waiting would not help: no such name, a bad certificate, a port without a service."""
-        cause = _innermost(failed)
+        cause = innermost(failed)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return True
         if isinstance(cause, socket.gaierror):
@@ -273,8 +272,8 @@ class Transport:
                 verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
                 **direct(url),
             )
-        except _BROKEN as error:
-            raise _unanswered(_before_an_answer(error), error, url) from error
+        except BROKEN as error:
+            raise unanswered(before_an_answer(error), error, url) from error
 
     def _learn(self, answer: Answer) -> None:
         self._has_answered = True
@@ -289,7 +288,7 @@ class Transport:
             pieces.append(piece)
             if self.clock.monotonic() > deadline:
                 late = requests.ReadTimeout("the answer was not complete when the time was used up")
-                raise _unanswered(Happened.LOST, late, response.url)
+                raise unanswered(Happened.LOST, late, response.url)
         return b"".join(pieces)
 
 
@@ -303,8 +302,8 @@ def pieces_of(
     try:
         while piece := response.raw.read1(size, decode_content=decode_content):
             yield piece
-    except _BROKEN as error:
-        raise _unanswered(Happened.LOST, error, response.url) from error
+    except BROKEN as error:
+        raise unanswered(Happened.LOST, error, response.url) from error
 
 
 def name_request(failed: RequestFailed, method: str, url: str) -> None:
@@ -315,84 +314,6 @@ def name_request(failed: RequestFailed, method: str, url: str) -> None:
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-def is_loopback(url: str) -> bool:
-    return urlsplit(url).hostname in _LOOPBACK
-
-
-def direct(url: str) -> dict[str, Any]:
-    """Requests to this machine go to no proxy, whatever the environment says."""
-    if is_loopback(url):
-        return {"proxies": {"http": "", "https": ""}}
-    return {}
-
-
-def _unanswered(happened: Happened, error: Exception, url: str) -> RequestFailed:
-    where = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
-    failure: ServiceUnavailable
-    if isinstance(error, requests.Timeout):
-        failure = DeadlineExceeded(f"{where} did not answer in time")
-    elif happened is Happened.NOT_SENT:
-        hint = (
-            "; if this is the local service, it has ended: `prominence local start`"
-            if is_loopback(url)
-            else ""
-        )
-        failure = ServiceUnavailable(f"{where} cannot be reached: {_plain(error)}{hint}")
-    else:
-        failure = ServiceUnavailable(f"the connection to {where} broke: {_plain(error)}")
-    return RequestFailed(happened, failure)
-
-
-def _before_an_answer(error: Exception) -> Happened:
-    """What happened to this thread's last request, of which no answer has come at all."""
-    if _never_sent(error):
-        return Happened.NOT_SENT
-    if connections.was_on_kept_connection() and isinstance(_innermost(error), ConnectionError):
-        return Happened.STALE
-    return Happened.LOST
-
-
-def _never_sent(error: Exception) -> bool:
-    if isinstance(error, requests.ConnectTimeout) or connections.was_connecting():
-        return True
-    reason = error.args[0] if error.args else None
-    cause = getattr(reason, "reason", reason)
-    cause = getattr(cause, "original_error", cause)  # of a proxy that cannot be reached
-    return isinstance(
-        cause,
-        (urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError),
-    )
-
-
-def _plain(error: Exception) -> str:
-    """The innermost cause in words, without the addresses of objects, queries or headers."""
-    inner = _innermost(error)
-    return getattr(inner, "strerror", None) or type(inner).__name__
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
-
-
-class _WithoutQueries(logging.Filter):
-    """Takes the queries out of urllib3's log lines: those of presigned URLs are secrets."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            shown = (without_query(each) if isinstance(each, str) else each for each in record.args)
-            record.args = tuple(shown)
-        return True
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_WithoutQueries())
-
-
-def without_query(url: str) -> str:
-    return url.partition("?")[0]
 
 
 def _log_pause(state: tenacity.RetryCallState) -> None:
