@@ -109,12 +109,13 @@ def described(session: Session, target: Target) -> Snapshot:
     """What the service knows; raises NotFound where that is nothing."""
     client = session.client
     if target.kind == "workflow":
-        found = client.describe_workflow(target.id).entries
-    else:
-        found = client.describe_job(target.id).entries
-    if not found:
-        raise NotFound(f"the service does not know {target}, or it is somebody else's")
-    return WorkflowSnapshot(found[0]) if target.kind == "workflow" else JobSnapshot(found[0])
+        if found := client.describe_workflow(target.id).entries:
+            return WorkflowSnapshot(found[0])
+    elif found := client.describe_job(target.id).entries:
+        return JobSnapshot(found[0])
+    elif client.describe_workflow(target.id).entries:
+        raise NotFound(f"{target.id} is a workflow: say `workflow {target.id}`")
+    raise NotFound(f"the service does not know {target}, or it is somebody else's")
 
 
 def _what(context: click.Context, words: Sequence[str]) -> tuple[str, int | None]:
@@ -139,10 +140,11 @@ def _entries(
     name: str | None,
 ) -> list[dict[str, Any]]:
     client = session.client
+    wants_ended = (completed or last is not None) and status is None and not everything
     query: dict[str, Any] = {
         "everything": everything or workflow_id is not None,
-        "completed": completed or last is not None,
-        "num": (last or 1) if completed or last else None,
+        "completed": wants_ended,
+        "num": (last or 1) if wants_ended else None,
         "status": status,
         "name": name,
         "label": labels[0] if labels else None,

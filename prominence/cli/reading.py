@@ -25,9 +25,8 @@ def _arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     command = click.argument("instance", type=_FROM_0, required=False)(command)
     command = click.argument("job", required=False)(command)
     command = click.argument("id", type=ID)(command)
-    return click.option("-n", "--node", type=click.IntRange(min=0), default=0, metavar="N", help=node)(
-        as_json(command)
-    )
+    command = as_json(command)
+    return click.option("-n", "--node", type=_FROM_0, default=0, metavar="N", help=node)(command)
 
 
 _tail = click.option("-t", "--tail", "follow", is_flag=True, help="Go on until the job has ended.")
@@ -101,13 +100,13 @@ def _print(
     as_json: bool,
 ) -> None:
     job_id = id if job is None else session.client.find_workflow_job(id, job, instance)
-    read = Job(job_id, session=session)
-    if as_json:
-        with leaving_on([job_id]):
-            show_json({"id": job_id, stream: "".join(read.logs(follow=follow, stream=stream, node=node))})
-    elif follow:
-        with leaving_on([job_id]):
-            for piece in read.logs(follow=True, stream=stream, node=node):
-                click.echo(piece, nl=False)
-    else:
+    if not (follow or as_json):
         click.echo(session.client.read_output(job_id, stream, node=node), nl=False)
+        return
+    with leaving_on([job_id]):
+        pieces = Job(job_id, session=session).logs(follow=follow, stream=stream, node=node)
+        if as_json:
+            show_json({"id": job_id, stream: "".join(pieces)})
+            return
+        for piece in pieces:
+            click.echo(piece, nl=False)

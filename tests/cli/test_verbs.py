@@ -79,6 +79,9 @@ class TestList:
 
         assert served.json("list", "--json", "--name", "runs") == []
 
+    def test_all_are_all_whatever_the_number(self, served: Command, ended: int) -> None:
+        assert ended in [job["id"] for job in served.json("list", "-a", "-n", "1", "--json")]
+
     @pytest.mark.parametrize("words", [["nothing"], ["jobs", "1", "2"], ["jobs", "0"], ["--constraint", "a"]])
     def test_refuses_what_it_does_not_understand(self, served: Command, words: list[str]) -> None:
         served("list", *words, code=2)
@@ -149,6 +152,10 @@ class TestWorkflows:
         assert served("logs", "--stderr", workflow, "first").stdout == "oops\n"
         assert served("stdout", workflow, "copies", 1).stdout == "copy y\n"
         assert "it has pair/copies/0" in served("stdout", workflow, "third", code=3).stderr
+
+    def test_a_workflow_that_is_taken_for_a_job_is_told(self, served: Command, workflow: int) -> None:
+        for verb in ("describe", "explain", "download"):
+            assert f"say `workflow {workflow}`" in served(verb, workflow, code=3).stderr
 
     def test_outputs_of_one_name_are_kept_apart(self, served: Command, workflow: int) -> None:
         assert "use --dir" in served("download", "workflow", workflow, code=2).stderr
