@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from prominence.client.api import ProminenceClient
-from prominence.exceptions import LocalServiceError
+from prominence.exceptions import LocalServiceError, ProminenceError
 from prominence.local import daemon
 from prominence.settings import RuntimeSettings, Settings
 from prominence.version import __version__
@@ -78,16 +78,25 @@ def stop(jobs: bool) -> None:
       prominence local stop --jobs
     """
     settings = _settings()
-    if daemon.running(settings) is None:
-        click.echo("not running", err=True)
-        return
-    with _client(settings) as client:
-        active = _unfinished(client)
-        if jobs:
-            _delete(client, active)
-    daemon.stop(settings)
-    done = "deleted" if jobs else "left to go on"
-    click.echo("stopped" + (f"; {active} {done}" if active else ""), err=True)
+    done = _end_jobs_before_stop(settings, wanted=jobs)
+    was_running = daemon.stop(settings)
+    click.echo(f"stopped{done}" if was_running else "not running", err=True)
+
+
+def _end_jobs_before_stop(settings: LocalSettings, *, wanted: bool) -> str:
+    """What became of unfinished jobs, as the end of a sentence; they only hold a stop up if they must end."""
+    try:
+        if daemon.running(settings) is None:
+            return ""
+        with _client(settings) as client:
+            active = _unfinished(client)
+            if wanted:
+                _delete(client, active)
+    except ProminenceError as error:
+        if wanted:
+            raise
+        return f"; its unfinished jobs go on, but could not be counted: {error}"
+    return f"; {active} {'deleted' if wanted else 'left to go on'}" if active else ""
 
 
 @local.command()
@@ -171,13 +180,13 @@ def reset(jobs: bool, yes: bool) -> None:
         return
     if not yes:
         click.confirm(f"Delete everything in {settings.directory}?", abort=True, err=True)
-    _end_jobs(settings, wanted=jobs)
+    _end_jobs_before_reset(settings, wanted=jobs)
     daemon.stop(settings)
     daemon.erase(settings)
     click.echo(f"deleted everything in {settings.directory}", err=True)
 
 
-def _end_jobs(settings: LocalSettings, *, wanted: bool) -> None:
+def _end_jobs_before_reset(settings: LocalSettings, *, wanted: bool) -> None:
     """Delete unfinished jobs where that is wanted, else fail if there are any."""
     try:
         daemon.ensure(settings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import LocalServiceError
 from prominence.local.__main__ import READY
-from prominence.local.directory import Endpoint, StateDirectory
+from prominence.local.directory import Endpoint, EndpointUnreadable, StateDirectory
 from prominence.local.machine.files import AttemptFiles
 from prominence.version import __version__
 
@@ -85,16 +85,20 @@ def version_notice(endpoint: Endpoint) -> str | None:
 
 def stop(settings: LocalSettings) -> bool:
     """End the service, and wait for its end; its jobs go on. False when none was running."""
-    endpoint = running(settings)
-    if endpoint is None:
-        return False
     state = StateDirectory(settings.directory)
-    os.kill(endpoint.pid, signal.SIGTERM)
+    try:
+        endpoint = running(settings)
+        process = None if endpoint is None else endpoint.pid
+    except EndpointUnreadable:
+        process = state.server()
+    if process is None:
+        return False
+    os.kill(process, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIME_S
     while state.is_served():
         if time.monotonic() > deadline:
             raise LocalServiceError(
-                f"the local service (process {endpoint.pid}) did not end in {_STOP_TIME_S:.0f} s"
+                f"the local service (process {process}) did not end in {_STOP_TIME_S:.0f} s"
             )
         time.sleep(_LOOK_S)
     return True
@@ -119,8 +123,8 @@ def erase(settings: LocalSettings) -> None:
     if not state.path.is_dir():
         return
     state.open()
-    with state.starting(), state.serving() as mine:
-        if not mine:
+    with state.starting(), state.vacant() as is_vacant:
+        if not is_vacant:
             raise LocalServiceError(f"a service runs in {state.path}: stop it first")
         _wait_for_jobs(state)
         state.erase()

@@ -4,7 +4,7 @@
 
     <state directory>/          0700, owned by the user, on a disk of this host
         start.lock              held by a client while it starts the service
-        service.lock            held by the service for its whole life
+        service.lock            held by the service for its whole life; has its process number
         endpoint.json           URL and token of the service that holds a lock on it (0600)
         port                    where it listened last
         secret                  signs tokens and presigned URLs (0600)
@@ -25,7 +25,7 @@ import stat
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from prominence.exceptions import LocalServiceError
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 _SECRET_BYTES: Final = 32
 _LOOKERS_S: Final = 2.0  # others hold the service's lock for moments only, to see whether it is free
 _LOCK_RETRY_S: Final = 0.01
+
+
+class EndpointUnreadable(LocalServiceError):
+    """A service runs, and its process is all that is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,15 @@ class Endpoint:
 
     @classmethod
     def read(cls, text: bytes) -> Endpoint:
-        """An endpoint as this or another release wrote it, which may tell more or less of itself."""
+        """An endpoint as this or another release wrote it, which may tell more or less of itself.
+
+        Raises ValueError where it is none.
+        """
         found = json.loads(text)
-        return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
+        try:
+            return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
+        except TypeError as error:
+            raise ValueError(error) from error
 
     def __repr__(self) -> str:
         return f"Endpoint(url={self.url!r}, pid={self.pid}, version={self.version!r})"
@@ -71,6 +81,7 @@ class StateDirectory:
         self.objects = path / "objects"
         self.snapshots = path / "snapshots"
         self._endpoint = path / "endpoint.json"
+        self._server = path / "service.lock"
         self._port = path / "port"
         self._secret = path / "secret"
         self._published: int | None = None
@@ -120,7 +131,7 @@ class StateDirectory:
         """The service that runs now; None when none does, whatever an older file says.
 
         Raises LocalServiceError where the directory belongs to another user: a service found there
-        would be that user's.
+        would be that user's; and EndpointUnreadable where a service runs, but not where is on record.
         """
         try:
             self._owned()
@@ -133,8 +144,20 @@ class StateDirectory:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return Endpoint.read(file.read())
+                return self._read(file)
         return None
+
+    def _read(self, file: BinaryIO) -> Endpoint:
+        try:
+            return Endpoint.read(file.read())
+        except ValueError as error:
+            text = f"a service runs in {self.path}, but {self._endpoint.name} cannot be read: end it with"
+            raise EndpointUnreadable(f"{text} `prominence local stop` and start another") from error
+
+    def server(self) -> int | None:
+        """The process of the service that runs; None when none does."""
+        text = self._server.read_text() if self.is_served() else ""
+        return int(text) if text.strip().isdecimal() else None
 
     def last_port(self) -> int:
         """The port of the latest service here, which jobs that still run know; 0 if there was none."""
@@ -156,14 +179,24 @@ class StateDirectory:
 
     def is_served(self) -> bool:
         """True until the last moment of a service, when it answers no more."""
-        with self._locked("service.lock", fcntl.LOCK_SH, patience_s=0) as is_free:
+        with self._locked(self._server.name, fcntl.LOCK_SH, patience_s=0) as is_free:
             return not is_free
 
     @contextmanager
     def serving(self) -> Iterator[bool]:
-        """Hold the place of the one service; False when another has it."""
-        with self._locked("service.lock", fcntl.LOCK_EX, patience_s=_LOOKERS_S) as mine:
+        """Be the one service; False when another is."""
+        with self._locked(self._server.name, fcntl.LOCK_EX, patience_s=_LOOKERS_S) as mine:
+            if mine:
+                self._server.write_text(str(os.getpid()))
             yield mine
+
+    @contextmanager
+    def vacant(self) -> Iterator[bool]:
+        """Keep services away; False when one runs."""
+        with self._locked(self._server.name, fcntl.LOCK_EX, patience_s=_LOOKERS_S) as is_free:
+            if is_free:
+                self._server.write_text("")
+            yield is_free
 
     @contextmanager
     def starting(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from support.service import job
 from support.until import until
 
 from prominence import ProminenceClient, Settings
+from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import LocalSettings
 
@@ -134,6 +135,42 @@ def test_reset_refuses_while_jobs_run_and_can_delete_them(local: LocalSettings) 
 
     assert _run("reset", "--yes", "--jobs").returncode == 0
     assert not (local.directory / "attempts").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{broken", b"[]", b"{}", b"\xff\xfe"])
+def test_a_service_whose_address_cannot_be_read_is_told_of_and_can_be_stopped(
+    local: LocalSettings, content: bytes
+) -> None:
+    daemon.ensure(local)
+    (local.directory / "endpoint.json").write_bytes(content)
+
+    with pytest.raises(LocalServiceError, match=r"endpoint\.json cannot be read.*`prominence local stop`"):
+        daemon.running(local)
+    assert daemon.stop(local)
+    assert not daemon.stop(local)
+    assert daemon.ensure(local).pid == daemon.running(local).pid  # type: ignore[union-attr]
+
+
+def test_commands_say_so_where_an_address_cannot_be_read(local: LocalSettings) -> None:
+    daemon.ensure(local)
+    (local.directory / "endpoint.json").write_bytes(b"")
+
+    status, stop = _run("status"), _run("stop")
+
+    assert status.returncode == 3
+    assert "cannot be read" in status.stderr
+    assert "Traceback" not in status.stderr
+    assert stop.returncode == 0
+    assert "stopped; its unfinished jobs go on, but could not be counted" in stop.stderr
+
+
+def test_reset_helps_where_an_address_cannot_be_read(local: LocalSettings) -> None:
+    daemon.ensure(local)
+    (local.directory / "endpoint.json").write_bytes(b"[]")
+
+    assert _run("reset", "--yes").returncode == 0
+
+    assert not local.directory.joinpath("service.db").exists()
 
 
 def test_reset_helps_against_a_damaged_database(local: LocalSettings) -> None:

@@ -114,9 +114,11 @@ def test_accounting_is_for_a_span_of_days_and_by_group_if_asked(own_service: Loc
     own_service.ended(own_service.post_job("true"))
 
     before = own_service.get("/accounting", start="2001-01-01", end="2001-12-31").json()["usage"]
+    for_ever = own_service.get("/accounting", start=today(-1), end="9999-12-31").json()["usage"]
     by_group = own_service.get("/accounting", start=today(-1), end=today(1), by_group="true").json()["usage"]
 
     assert before == {"users": {}, "groups": {}}
+    assert [each["numberOfJobs"] for each in for_ever["users"].values()] == [1]
     assert by_group["users"] == {}
     assert [each["numberOfJobs"] for each in by_group["groups"].values()] == [1]
 

@@ -109,7 +109,7 @@ def test_a_new_snapshot_takes_the_place_of_the_one_before(service: LocalService,
     assert members(service, running) == {"res/a.txt": b"part\n"}
 
 
-@pytest.mark.parametrize("path", ["/etc", "../..", "out/etc", "res/link", "nothing", "a\0b"])
+@pytest.mark.parametrize("path", ["/etc", "../..", "out/etc", "res/link", "nothing", "a\0b", "a" * 5000])
 def test_a_snapshot_never_leaves_the_scratch_directory(
     service: LocalService, running: int, path: str
 ) -> None:

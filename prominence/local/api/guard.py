@@ -9,7 +9,7 @@ from prominence.local.api.answers import BASE, refused
 from prominence.local.api.presigned import OBJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -50,7 +50,7 @@ class Guard:
         if scope["type"] == "http":
             self._last_request = self._clock.monotonic()
             headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            if not _is_local(headers):
+            if not _is_local(scope["headers"]):
                 refusal = refused(403, "only programs on this machine may use the local service")
                 await refusal(scope, receive, send)
                 return
@@ -63,6 +63,8 @@ class Guard:
         await self._app(scope, receive, send)
 
 
-def _is_local(headers: dict[bytes, str]) -> bool:
-    host = headers.get(b"host", "").rpartition(":")[0] or headers.get(b"host", "")
-    return host.strip("[]") in _LOOPBACK_NAMES and b"origin" not in headers
+def _is_local(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or any(name == b"origin" for name, _ in headers):
+        return False
+    return (hosts[0].rpartition(":")[0] or hosts[0]).strip("[]") in _LOOPBACK_NAMES

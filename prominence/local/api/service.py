@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prominence.local.store import Store
 
 _NEEDED_BYTES: Final = 16 * 1024 * 1024  # less free space than this, and jobs can hardly be told of
+_DAY_S: Final = 86400
 
 
 class ServiceRoutes:
@@ -62,7 +63,7 @@ class ServiceRoutes:
         """By day (UTC), both days included; the service's one user is all users and a group, too."""
         query = request.query_params
         begin, end = _day(query.get("start"), "Start"), _day(query.get("end"), "End")
-        used = usage_between(self._store, _midnight(begin), _midnight(end + timedelta(days=1)))
+        used = usage_between(self._store, _midnight(begin), _midnight(end) + _DAY_S)
         figures = {"numberOfJobs": used.jobs, "cpuTime": used.cpu_hours, "wallTime": used.wall_hours}
         by_group = query.get("by_group") == "true"
         claims: dict[str, Any] = request.scope["claims"]

@@ -85,7 +85,10 @@ def pack(scratch: Path, name: str, archive: Path) -> bool:
     """
     root = scratch.resolve()
     found = root / name
-    if not found.exists() or not found.resolve().is_relative_to(root):
+    try:
+        if not found.exists() or not found.resolve().is_relative_to(root):
+            return False
+    except OSError:  # no file can have such a name
         return False
     with tarfile.open(archive, "w:gz") as tar:
         for path in _with_contents(found.resolve()):
