@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import warnings
-from typing import TYPE_CHECKING, Generic, TypeVar
+from copy import deepcopy
+from operator import index
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from prominence.client.submission import Submission
 from prominence.exceptions import (
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound=Snapshot)
 
+_OF_LIFE: Final = frozenset(
+    {
+        "_id",
+        "_given_session",
+        "_submission",
+        "_twins_are_told",
+        "_is_prepared",
+        "_is_known",
+        "_creating",
+        "_snapshot",
+        "_revision",
+    }
+)
+"""Attributes that are no part of the description."""
+
 
 class Life(Generic[S]):
     """An identity with a service, and the last that was heard of it.
@@ -47,7 +64,7 @@ class Life(Generic[S]):
         def attribute_path(cls, field: str) -> str: ...
 
     def __init__(self, id: int | None, session: Session | None) -> None:  # noqa: A002
-        self._id = id
+        self._id = None if id is None else _checked_id(id)
         self._given_session = session
         self._submission = Submission()
         self._twins_are_told = False
@@ -56,6 +73,40 @@ class Life(Generic[S]):
         self._creating = threading.Lock()
         self._snapshot: S | None = None
         self._revision: int | None = None
+
+    def __copy__(self) -> Self:
+        """A new one of the same description, not submitted."""
+        return self._unsent(self._description_state())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A new one of the same description, not submitted, that shares no part of it."""
+        return self._unsent(deepcopy(self._description_state(), memo))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: the description, the id, and the submission that another process may have to resolve.
+
+        The session stays behind, with what was heard of the service: the default one takes its place.
+        """
+        state = self._description_state()
+        state |= {name: getattr(self, name) for name in ("_id", "_twins_are_told", "_is_prepared")}
+        state["_is_known"] = self._is_known or self._snapshot is not None
+        if self._submission.sends:  # the tag of what never arrived is not for two processes to share
+            state["_submission"] = self._submission
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Life.__init__(self, None, None)
+        self.__dict__.update(state)
+
+    def _description_state(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_LIFE}
+
+    def _unsent(self, description: dict[str, Any]) -> Self:
+        made = type(self).__new__(type(self))
+        Life.__init__(made, None, self._given_session)
+        # Where plugins have changed the description, that is in it.
+        made.__dict__.update(description, _is_prepared=self._is_prepared)
+        return made
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -232,3 +283,10 @@ class Life(Generic[S]):
         if self._id is None:
             raise ProminenceError(f"the {self._what} is not submitted yet: call create() first")
         return self._id
+
+
+def _checked_id(given: int) -> int:
+    """The id as a plain number; numbers of other libraries will do."""
+    if isinstance(given, bool) or not hasattr(given, "__index__") or index(given) < 1:
+        raise InvalidDescription("id", given, "a whole number above 0, as the service gave it")
+    return index(given)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from numbers import Real
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.exceptions import InvalidDescription, WaitTimeout
@@ -23,14 +25,20 @@ def wait_for_end(
 
     Raises WaitTimeout when the time has passed, or what the watcher could not go on with.
     """
-    if not timeout_s >= 0:
-        raise InvalidDescription("timeout", timeout_s, "seconds, 0 to wait for ever")
+    is_number = isinstance(timeout_s, Real) and not isinstance(timeout_s, bool)
+    if not is_number or not 0 <= timeout_s < math.inf:
+        raise InvalidDescription("timeout", timeout_s, "seconds as a number, 0 to wait for ever")
     end: _End[S] = _End(watcher.clock)
     watch = watcher.watch(one, end.take, end.fail, revision, is_known=is_known)
     try:
-        return end.wait(f"{what} {one} has not ended after {timeout_s:g} s; it goes on", timeout_s)
+        found = end.wait(timeout_s)
     finally:
         watcher.unwatch(watch)
+    if found is not None:
+        return found
+    if is_known or end.was_heard_of:
+        raise WaitTimeout(f"{what} {one} has not ended after {timeout_s:g} s; it goes on")
+    raise WaitTimeout(f"the service has not shown {what} {one} within {timeout_s:g} s: it may not exist")
 
 
 class _End(Generic[S]):
@@ -40,9 +48,11 @@ class _End(Generic[S]):
         self._clock = clock
         self._came = threading.Condition()
         self._snapshot: S | None = None
+        self.was_heard_of = False
         self._error: ProminenceError | None = None
 
     def take(self, snapshot: S) -> None:
+        self.was_heard_of = True
         if snapshot.has_ended:
             with self._came:
                 self._snapshot = snapshot
@@ -53,8 +63,8 @@ class _End(Generic[S]):
             self._error = error
             self._came.notify_all()
 
-    def wait(self, not_yet: str, timeout_s: float) -> S:
-        """The end; raises WaitTimeout with the text ``not_yet`` when the time has passed first."""
+    def wait(self, timeout_s: float) -> S | None:
+        """The end; None when the time has passed first."""
         deadline = self._clock.monotonic() + timeout_s
         with self._came:
             while self._snapshot is None:
@@ -62,6 +72,6 @@ class _End(Generic[S]):
                     raise self._error
                 left = deadline - self._clock.monotonic()
                 if timeout_s and left <= 0:
-                    raise WaitTimeout(not_yet)
+                    return None
                 self._clock.wait(self._came, left if timeout_s else None)
             return self._snapshot

@@ -10,6 +10,8 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, overload
 
 from prominence import Session
+from prominence.description.checks import is_whole
+from prominence.exceptions import InvalidDescription
 from prominence_executors import mapping
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
@@ -57,6 +59,8 @@ class ProminenceExecutor(Executor):
         guarantee: Literal["fence", "settle"] = "fence",
         **options: Any,
     ) -> None:
+        if not is_whole(max_workers):
+            raise InvalidDescription("max_workers", max_workers, "a whole number above 0")
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         self._max_workers = max_workers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Submitted(NamedTuple):
@@ -26,6 +26,10 @@ class Submission:
         self.sends = sends
         """How many requests were, or may have been, accepted."""
         self._window_ends: float | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: all but the window, which is told by this process's clock."""
+        return {**self.__dict__, "_window_ends": None}
 
     @property
     def may_have_twins(self) -> bool:

@@ -12,14 +12,14 @@ import subprocess
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
 from support.until import until
 
 from prominence import Session
-from prominence.exceptions import ConfigurationError, JobDeleted, ServiceUnavailable
+from prominence.exceptions import ConfigurationError, InvalidDescription, JobDeleted, ServiceUnavailable
 from prominence.settings import Settings
 from prominence_executors import ProminenceExecutor
 
@@ -45,6 +45,12 @@ def test_it_is_an_executor_with_real_futures(executor: ProminenceExecutor) -> No
 @pytest.mark.parametrize("workers", [0, -1])
 def test_the_number_of_workers_must_be_positive(workers: int) -> None:
     with pytest.raises(ValueError, match="max_workers must be greater than 0"):
+        ProminenceExecutor(max_workers=workers)
+
+
+@pytest.mark.parametrize("workers", ["3", 2.5, True, None])
+def test_the_number_of_workers_is_whole(workers: Any) -> None:
+    with pytest.raises(InvalidDescription, match=r"max_workers = .*a whole number above 0"):
         ProminenceExecutor(max_workers=workers)
 
 
