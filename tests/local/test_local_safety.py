@@ -7,6 +7,7 @@ import socket
 import tarfile
 import threading
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -101,6 +102,19 @@ def test_web_pages_are_refused_even_with_the_token(service: LocalService, header
 
         assert answer.status_code == 403
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_two_hosts_are_no_host(service: LocalService) -> None:
+    address = urlsplit(service.endpoint.url)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
+    connection.putrequest("GET", f"{address.path}/jobs", skip_host=True)
+    for name, value in (("Host", "example.org"), ("Host", "localhost")):
+        connection.putheader(name, value)
+    connection.putheader("Authorization", f"Bearer {service.endpoint.token}")
+    connection.endheaders()
+
+    assert connection.getresponse().status == 403
+    connection.close()
 
 
 def _forged(service: LocalService, **changes: object) -> str:
