@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from prominence.exceptions import FeatureDisabled, InvalidDescription, ServiceUnavailable
-from prominence_executors.runner.fence import COMMIT, FREE, NO_RERUN, VARIABLE
+from prominence_executors.runner.fence import CLOSED, COMMIT, END, FREE, NO_RERUN, VARIABLE, is_whole
 
 if TYPE_CHECKING:
     from prominence import Job, ProminenceClient
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 Guarantee = Literal["fence", "settle", "idempotent"]
 
 CREATION_S: Final = 60.0
-_CLOSED: Final = "closed"
 _PAUSE_S: Final = 1.0
 
 
@@ -48,18 +47,18 @@ class Claim:
 
     @property
     def is_final(self) -> bool:
-        return self.value == _CLOSED or self.value.count(":") > 1
+        return self.value == CLOSED or self.value.count(":") > 1
 
     @property
     def outcome(self) -> bytes | None:
         """What the runner committed; None where it is in the job's result file."""
-        encoded = self.value.split(":")[2:]
+        encoded = self.value.removesuffix(END).split(":")[2:]
         return binascii.a2b_base64(encoded[0]) if any(encoded) else None
 
     @property
     def closed(self) -> str:
         """The value after which nobody enters."""
-        return _CLOSED if self.value == FREE else f"{self.value}:"
+        return CLOSED if self.value == FREE else f"{self.value}:{END}"
 
 
 class Fence:
@@ -115,12 +114,18 @@ class Fence:
         """
         return self._final({None}, CREATION_S)
 
+    def _value(self) -> str:
+        value = self._client.kv_get(self.key)
+        if not is_whole(value):
+            raise ServiceUnavailable(f"key {self.key} has no value of a fence: {value[:50]!r}")
+        return value
+
     def _final(self, closed_for: set[int | None], tolerance_s: float) -> Claim:
         client = self._client
         ends = client.clock.monotonic() + tolerance_s
         while True:
             try:
-                claim = Claim(client.kv_get(self.key))
+                claim = Claim(self._value())
                 if claim.is_final or claim.owner not in closed_for:
                     return claim
                 if client.kv_swap(self.key, claim.closed, claim.value):

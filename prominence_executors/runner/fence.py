@@ -3,10 +3,11 @@
 A call's key in the store goes from ``free`` to ``<owner>:<nonce>`` by compare-and-swap, before user code
 runs; the owner is the job (or its workflow), the nonce one of its runs. The same owner may enter again, when
 the service starts the job once more, and then has another nonce. A third part makes the value final: nobody
-enters after that. It is the outcome in base64, or empty where the outcome is elsewhere::
+enters after that. It is the outcome in base64, or empty where the outcome is elsewhere, and ends with a dot,
+so that a value which was cut off on its way is not taken for another one (nonces are shortened here)::
 
-    free --> 17:4d1c --> 17:90ab --> 17:90ab:eyJraW5k...
-      |         +-----------+------> 17:90ab:
+    free --> 17:4d1c --> 17:90ab --> 17:90ab:eyJraW5k....
+      |         +-----------+------> 17:90ab:.
       +----------------------------> closed
 """
 
@@ -31,10 +32,22 @@ NO_RERUN = "no-rerun"
 COMMIT = "commit"
 
 FREE = "free"
+CLOSED = "closed"
+END = "."
+NONCE_LENGTH = 16
 OURS, OTHERS, INTERRUPTED, COMMITTED = "ours", "others", "interrupted", "committed"
 
 PATIENCE_S = 300.0
 _LONGEST_PAUSE_S = 15.0
+
+
+def is_whole(value: str) -> bool:
+    """False for what cannot be the value of a fence's key."""
+    owner, _, rest = value.partition(":")
+    nonce, is_final, outcome = rest.partition(":")
+    if value in {FREE, CLOSED}:
+        return True
+    return owner.isdecimal() and len(nonce) == NONCE_LENGTH and (not is_final or outcome.endswith(END))
 
 
 class Fence:
@@ -49,7 +62,7 @@ class Fence:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.nonce = os.urandom(8).hex()
+        self.nonce = os.urandom(NONCE_LENGTH // 2).hex()
         self._store = store
         self._key = key
         self._owner = owner
@@ -77,7 +90,7 @@ class Fence:
         while verdict is None:
             if self._patiently(partial(self._store.swap, self._key, self._mine, held), ends):
                 return OURS
-            held = self._patiently(partial(self._store.get, self._key), ends) or ""
+            held = self._patiently(self._value, ends)
             verdict = self._verdict(held)
         return verdict
 
@@ -90,15 +103,22 @@ class Fence:
         if not is_allowed or sum(map(len, outcome)) > LONGEST_VALUE:
             return False
         encoded = binascii.b2a_base64(b"".join(outcome), newline=False).decode()
-        value = f"{self._mine}:{encoded}"
+        value = f"{self._mine}:{encoded}{END}"
         if len(value) > LONGEST_VALUE:
             return False
         ends = self._monotonic() + PATIENCE_S
         try:
             was_set = self._patiently(partial(self._store.swap, self._key, value, self._mine), ends)
-            return was_set or self._patiently(partial(self._store.get, self._key), ends) == value
+            return was_set or self._patiently(self._value, ends) == value
         except Unusable:
             return False
+
+    def _value(self) -> str:
+        """What the key has; CLOSED where there is none any more."""
+        found = self._store.get(self._key)
+        if found is not None and not is_whole(found):
+            raise Away(f"the key has no value of a fence: {found[:50]!r}")
+        return CLOSED if found is None else found
 
     @property
     def _mine(self) -> str:

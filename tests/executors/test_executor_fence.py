@@ -273,7 +273,7 @@ class TestRunsOfOneJob:
 
         with pytest.raises(JobEvicted):
             future.result()
-        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":")
+        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":.")
 
     @pytest.mark.parametrize("policy", ["maximum_retries", "maximum_task_retries"])
     def test_the_retries_of_the_service_make_a_failed_call_again(
@@ -298,7 +298,7 @@ class TestRunsOfOneJob:
         future = fenced.submit(bytes, 20_000)
 
         assert future.result() == bytes(20_000)
-        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":")
+        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":.")
 
     def test_a_call_with_outputs_of_its_own_is_committed_by_the_caller(
         self, fenced: ProminenceExecutor, rough: LocalService
@@ -309,7 +309,7 @@ class TestRunsOfOneJob:
         future = fenced.with_options(output_files=["numbers.txt"]).submit(write)
 
         assert future.result() == 5
-        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":")
+        assert rough.get(f"/kv/{key_of(rough, sent(future))}").text.endswith(":.")
 
     def test_user_code_does_not_see_the_key(self, fenced: ProminenceExecutor) -> None:
         assert fenced.submit(lambda: [name for name in os.environ if "FENCE" in name]).result() == []

@@ -36,6 +36,8 @@ SUCCESS: Final[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8")
 JOB: Final[int] = SUCCESS["id"]
 TWIN: Final = 77
 TOLERANCE_S: Final = 1800
+FIRST: Final = "0123456789abcde1"
+SECOND: Final = "0123456789abcde2"
 LOST: Final = Trouble(RESET, has_effect=True)
 DROPPED: Final = Trouble(RESET, has_effect=False)
 AWAY: Final = Trouble(page(503), has_effect=False)
@@ -47,7 +49,7 @@ class Jobs:
     def __init__(self, fake: FakeStore) -> None:
         self.fake = fake
         self.keys: list[str] = []
-        self.claim = f"{JOB}:n1:{committed('the value')}"
+        self.claim = f"{JOB}:{FIRST}:{committed('the value')}"
         self.posted = says({"id": JOB}, 201)
         self.looked_up = says([])
         self.entry: dict[str, Any] = SUCCESS
@@ -86,7 +88,7 @@ class Jobs:
 
 
 def committed(value: object) -> str:
-    return base64.b64encode(b"".join(runner.record({"kind": "value"}, *runner.dumps(value)))).decode()
+    return base64.b64encode(b"".join(runner.record({"kind": "value"}, *runner.dumps(value)))).decode() + "."
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ class TestSubmitting:
         assert jobs.values == ["closed"]
 
     def test_what_has_begun_meanwhile_is_followed(self, executor: ProminenceExecutor, jobs: Jobs) -> None:
-        jobs.claim = f"{TWIN}:n1:{committed('of the twin')}"
+        jobs.claim = f"{TWIN}:{FIRST}:{committed('of the twin')}"
         jobs.posted, jobs.looked_up = RESET, page(503)
 
         future = executor.submit(len, "")
@@ -199,13 +201,13 @@ class TestEnding:
     def test_an_answer_that_is_lost_when_the_fence_is_closed(
         self, trouble: Trouble, executor: ProminenceExecutor, jobs: Jobs
     ) -> None:
-        jobs.claim = f"{JOB}:n1"
-        jobs.leaves("unpicklable", type="x", text="x", nonce="n1")
+        jobs.claim = f"{JOB}:{FIRST}"
+        jobs.leaves("unpicklable", type="x", text="x", nonce=FIRST)
         jobs.fake.troubles.extend([None, None, trouble])
 
         with pytest.raises(ProminenceError, match="cannot be pickled"):
             outcome(executor)
-        assert jobs.values == [f"{JOB}:n1:"]
+        assert jobs.values == [f"{JOB}:{FIRST}:."]
 
     def test_a_job_that_claims_while_the_fence_is_closed(
         self, executor: ProminenceExecutor, jobs: Jobs
@@ -213,7 +215,7 @@ class TestEnding:
         jobs.claim = FREE
 
         def claim() -> None:
-            jobs.claim = jobs.fake.values[jobs.keys[0]] = f"{TWIN}:n2:{committed('of the twin')}"
+            jobs.claim = jobs.fake.values[jobs.keys[0]] = f"{TWIN}:{SECOND}:{committed('of the twin')}"
 
         jobs.fake.troubles.extend([None, None, Trouble(None, has_effect=True, before=claim)])
         future = executor.submit(len, "")
@@ -229,6 +231,16 @@ class TestEnding:
         assert outcome(executor) == "the value"
         assert clock.elapsed > 60
 
+    @pytest.mark.parametrize("length", [1, 4, 10, 20, 30, 100])
+    def test_an_answer_that_was_cut_off_is_not_believed(
+        self, length: int, executor: ProminenceExecutor, jobs: Jobs
+    ) -> None:
+        cut = Trouble(Reply(body=jobs.claim[:length].encode()), has_effect=False)
+        jobs.fake.troubles.extend([None, cut, cut])
+
+        assert outcome(executor) == "the value"
+        assert len(jobs.keys) == 1
+
     def test_but_not_for_ever(self, executor: ProminenceExecutor, jobs: Jobs, clock: VirtualClock) -> None:
         jobs.fake.troubles.extend([None, *[AWAY] * 10_000])
 
@@ -239,8 +251,8 @@ class TestEnding:
     def test_the_result_of_an_earlier_run_that_was_written_late_does_not_count(
         self, executor: ProminenceExecutor, jobs: Jobs
     ) -> None:
-        jobs.claim = f"{JOB}:n2"
-        jobs.leaves("value", nonce="n1")
+        jobs.claim = f"{JOB}:{SECOND}"
+        jobs.leaves("value", nonce=FIRST)
 
         with pytest.raises(OutcomeUnknown, match="left the result of an earlier run"):
             outcome(executor)

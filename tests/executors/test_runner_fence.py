@@ -111,7 +111,7 @@ class TestOwner:
 
         assert first.commit([b"outcome"], is_success=True)
 
-        assert key.get() == f"17:{first.nonce}:{base64.b64encode(b'outcome').decode()}"
+        assert key.get() == f"17:{first.nonce}:{base64.b64encode(b'outcome').decode()}."
         assert key.fence("17").claim() == COMMITTED
         assert key.fence("18").claim() == OTHERS
 
@@ -155,7 +155,7 @@ class TestOwner:
     def test_the_largest_outcome_that_is_committed(self, key: Key) -> None:
         fence = key.fence("17", COMMIT)
         fence.claim()
-        largest = (LONGEST_VALUE - len(key.get()) - 1) // 4 * 3
+        largest = (LONGEST_VALUE - len(key.get()) - 2) // 4 * 3
 
         assert not fence.commit([bytes(largest + 1)], is_success=True)
         assert fence.commit([bytes(largest)], is_success=True)
