@@ -88,6 +88,25 @@ def test_a_plugins_verb_takes_no_verb_of_ours_away(
     assert "not ours" not in command("completion", "bash").stdout
 
 
+@pytest.mark.parametrize("verb", [("create", "alpine"), ("submit", "true")])
+def test_ctrl_c_while_a_job_is_submitted_says_that_it_may_have_arrived(
+    served: Command, verb: tuple[str, ...]
+) -> None:
+    def interrupt(job: object) -> None:
+        raise KeyboardInterrupt(job)
+
+    interrupt.__name__ = "prominence_prepare_job"
+    plugin = SimpleNamespace(prominence_prepare_job=hookimpl(interrupt))
+    plugins().manager.register(plugin)
+    try:
+        done = served(*verb, code=130)
+    finally:
+        plugins().manager.unregister(plugin)
+
+    assert "prominence list -a" in done.stderr
+    assert done.stdout == ""
+
+
 def test_an_unknown_verb_is_wrong_use(command: Command) -> None:
     assert "no-such-verb" in command("no-such-verb", code=2).stderr
 
