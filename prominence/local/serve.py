@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import uvicorn
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from prominence.local.api.guard import Guard
+    from prominence.local.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -79,40 +80,65 @@ def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
         asyncio.run(_serve(options, state, ready))
 
 
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The parts of one service, put together."""
+
+    store: Store
+    signer: Signer
+    engine: Engine
+    jobs: Jobs
+    workflows: Workflows
+    pruner: Pruner
+    app: Guard
+    turbulence: Turbulence | None
+
+    @classmethod
+    async def open(cls, options: ServeOptions, state: StateDirectory, url: str) -> Self:
+        """The service on what its directory has, with every job that may still run handed to the engine."""
+        signer, store = Signer(state.secret()), Store(state.database)
+        setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute, options.runtime)
+        engine = make_engine(options.engine, setup)
+        await engine.open()
+        objects = Objects(store, state.objects, signer.user)
+        objects.open()
+        ledger = Ledger(store)
+        tables = WorkflowTables(store, ledger, idempotent=not options.rough)
+        attempts = Attempts(store, objects, signer, url)
+        limits = QueueLimits(store, options.minute)
+        jobs = Jobs(store, ledger, tables, engine, attempts, limits=limits, idempotent=not options.rough)
+        workflows = Workflows(store, ledger, tables, jobs, engine)
+        await jobs.recover()
+        pruner = Pruner(options.retention, state=state, store=store, engine=engine, objects=objects)
+        turbulence = Turbulence() if options.rough else None
+        app = application(
+            state=state,
+            store=store,
+            signer=signer,
+            objects=objects,
+            jobs=jobs,
+            workflows=workflows,
+            engine=engine,
+            turbulence=turbulence,
+        )
+        return cls(store, signer, engine, jobs, workflows, pruner, app, turbulence)
+
+    def server(self, started: Callable[[], None]) -> _Server:
+        if self.turbulence is None:
+            return _Server(self.app, Connection, started)
+        return _Server(roughened(self.app, self.turbulence), closing_protocol(self.turbulence), started)
+
+
 async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[], None]) -> None:
     listening = _listen(state.last_port())
     port = listening.getsockname()[1]
     state.keep_port(port)
     url = f"http://{_HOST}:{port}{BASE}"
-    signer = Signer(state.secret())
-    store = Store(state.database)
-    setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute, options.runtime)
-    engine = make_engine(options.engine, setup)
-    await engine.open()
-    capacity, _ = engine.capacity()
-    objects = Objects(store, state.objects, signer.user)
-    objects.open()
-    ledger = Ledger(store)
-    tables = WorkflowTables(store, ledger, idempotent=not options.rough)
-    attempts = Attempts(store, objects, signer, url)
-    limits = QueueLimits(store, options.minute)
-    jobs = Jobs(store, ledger, tables, engine, attempts, limits=limits, idempotent=not options.rough)
-    workflows = Workflows(store, ledger, tables, jobs, engine)
-    await jobs.recover()
-    turbulence = Turbulence() if options.rough else None
-    app = application(
-        state=state,
-        store=store,
-        signer=signer,
-        objects=objects,
-        jobs=jobs,
-        workflows=workflows,
-        engine=engine,
-        turbulence=turbulence,
-    )
+    service = await _Service.open(options, state, url)
+    capacity, _ = service.engine.capacity()
     endpoint = Endpoint(
         url,
-        signer.user_token(),
+        service.signer.user_token(),
         os.getpid(),
         __version__,
         capacity.cpus,
@@ -125,18 +151,14 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         log.info("version %s, process %d, %s, %s", __version__, os.getpid(), url, capacity)
         ready()
 
-    if turbulence is None:
-        server = _Server(app, Connection, started)
-    else:
-        server = _Server(roughened(app, turbulence), closing_protocol(turbulence), started)
-    pruner = Pruner(options.retention, state=state, store=store, engine=engine, objects=objects)
+    server = service.server(started)
     background = [
-        asyncio.create_task(pruner.prune_from_time_to_time()),
-        asyncio.create_task(jobs.follow_engine()),
-        asyncio.create_task(jobs.end_overdue()),
-        asyncio.create_task(workflows.make_jobs()),
-        asyncio.create_task(_keep_token_good(state, signer, endpoint)),
-        asyncio.create_task(_end_when_idle(server, app, jobs, options.idle_minutes * 60)),
+        asyncio.create_task(service.pruner.prune_from_time_to_time()),
+        asyncio.create_task(service.jobs.follow_engine()),
+        asyncio.create_task(service.jobs.end_overdue()),
+        asyncio.create_task(service.workflows.make_jobs()),
+        asyncio.create_task(_keep_token_good(state, service.signer, endpoint)),
+        asyncio.create_task(_end_when_idle(server, service, options.idle_minutes * 60)),
     ]
     for task in background:
         task.add_done_callback(server.end_with)
@@ -147,8 +169,8 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await engine.close()
-        store.close()
+        await service.engine.close()
+        service.store.close()
         log.info("ended")
 
 
@@ -200,10 +222,10 @@ async def _keep_token_good(state: StateDirectory, signer: Signer, endpoint: Endp
             state.publish(endpoint)
 
 
-async def _end_when_idle(server: _Server, app: Guard, jobs: Jobs, idle_s: float) -> None:
+async def _end_when_idle(server: _Server, service: _Service, idle_s: float) -> None:
     while idle_s:
         await asyncio.sleep(min(_IDLE_LOOK_S, idle_s))
-        if app.quiet_s() >= idle_s and not jobs.has_unfinished():
+        if service.app.quiet_s() >= idle_s and not service.jobs.has_unfinished():
             log.info("idle for %.0f minutes", idle_s / 60)
             server.end()
             return
