@@ -47,11 +47,6 @@ class WorkThreads:
                     raise
                 self._threads.add(thread)
 
-    def drop(self) -> None:
-        """Forget what has not begun."""
-        with self._condition:
-            self._work.clear()
-
     def join(self) -> None:
         """Return when all work is done and no thread is left."""
         while True:
