@@ -55,19 +55,40 @@ class Group:
         self._condition = threading.Condition()
         self._unfinished: set[ProminenceFuture[Any]] = set()
         self._is_open = True
+        self._holds = 0
+        self._is_abandoned = False
+        self.is_cancelled = False
 
     @property
     def is_root(self) -> bool:
         return self._parent is None
 
-    def add(self, future: ProminenceFuture[Any]) -> None:
+    def add(self, future: ProminenceFuture[Any], *, is_late: bool = False) -> None:
         """Raises RuntimeError when new futures are not taken any more, here or above."""
         with self._condition:
-            if not self._is_open:
-                raise RuntimeError("cannot schedule new futures after shutdown")
+            if not is_late:
+                self._check_open()
             if self._parent is not None:
-                self._parent.add(future)
+                self._parent.add(future, is_late=is_late)
             self._unfinished.add(future)
+
+    def hold(self) -> None:
+        """Have :meth:`wait` wait until :meth:`release`, for futures that are added later, ``is_late``.
+
+        Raises RuntimeError when new futures are not taken any more.
+        """
+        with self._condition:
+            self._check_open()
+            if self._parent is not None:
+                self._parent.hold()
+            self._holds += 1
+
+    def release(self) -> None:
+        with self._condition:
+            self._holds -= 1
+            self._condition.notify_all()
+        if self._parent is not None:
+            self._parent.release()
 
     def discard(self, future: ProminenceFuture[Any]) -> None:
         with self._condition:
@@ -77,9 +98,14 @@ class Group:
         if self._parent is not None:
             self._parent.discard(future)
 
-    def close(self) -> None:
+    def close(self, *, cancel: bool = False) -> None:
         with self._condition:
             self._is_open = False
+            self.is_cancelled = self.is_cancelled or cancel
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def belongs_to_parent(self) -> None:
         """After a fork: nothing in this process will ever finish these futures."""
@@ -88,11 +114,13 @@ class Group:
         for future in self._unfinished:
             future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this
         self._unfinished = set()
+        self._holds = 0
 
     def abandon(self) -> None:
         """Let nobody wait for these futures any more; they get their outcomes all the same."""
         with self._condition:
             self._unfinished.clear()
+            self._is_abandoned = True
             self._condition.notify_all()
 
     def unfinished(self) -> list[ProminenceFuture[Any]]:
@@ -102,7 +130,7 @@ class Group:
     def wait(self) -> None:
         """Return when every future has its outcome and nothing is left to do for it."""
         with self._condition:
-            while self._unfinished:
+            while (self._unfinished or self._holds) and not self._is_abandoned:
                 self._condition.wait()
 
 
@@ -116,7 +144,7 @@ class Dispatcher:
         self._pending: deque[tuple[Call | Array, Group]] = deque()
         self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
-        self._collectors = WorkThreads("prominence-collector", _COLLECTORS)
+        self.collectors = WorkThreads("prominence-collector", _COLLECTORS)
 
     @cached_property
     def name(self) -> str:
@@ -133,10 +161,10 @@ class Dispatcher:
         """Where large data of calls is stored."""
         return ObjectStore(self.session.client, self.name)
 
-    def add(self, sending: Call | Array, group: Group) -> None:
+    def add(self, sending: Call | Array, group: Group, *, is_late: bool = False) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         for call in sending.calls:
-            group.add(call.future)
+            group.add(call.future, is_late=is_late)
         with self._lock:
             self._pending.append((sending, group))
         self._send_what_may()
@@ -149,7 +177,7 @@ class Dispatcher:
 
     def join(self) -> None:
         """Wait for the threads that bring outcomes back; call it when there is nothing left to do."""
-        self._collectors.join()
+        self.collectors.join()
         self._fetchers.join()
 
     def _send_what_may(self) -> None:
@@ -190,7 +218,7 @@ class Dispatcher:
             self.session,
             sending,
             wanted,
-            self._collectors,
+            self.collectors,
             on_end=lambda call, snapshot: self._changed(call, group, snapshot),
             on_failure=lambda call, error: self._nothing_more(call, group, error),
         )

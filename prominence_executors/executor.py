@@ -119,9 +119,10 @@ class ProminenceExecutor(Executor):
         """Call a function with the items of iterables, as the builtin ``map``; an iterator over the results.
 
         The inputs are taken now, or with ``buffersize`` so many chunks ahead of the results. ``chunksize``
-        items share a job. From 100 jobs up they are sent together, as workflows. An item that fails raises
-        its exception at its place, or gives it as its result with ``return_exceptions``; the iterator then
-        goes on. TimeoutError is raised when a result is not there ``timeout`` seconds after this call.
+        items share a job; with ``"auto"`` a few are run alone, and what they took decides. From 100 jobs up
+        they are sent together, as workflows. An item that fails raises its exception at its place, or gives
+        it as its result with ``return_exceptions``; the iterator then goes on. TimeoutError is raised when a
+        result is not there ``timeout`` seconds after this call.
         ``progress(done, total)`` is called with numbers of items as jobs end.
         """
         return mapping.run(
@@ -180,7 +181,7 @@ class ProminenceExecutor(Executor):
 
         With ``cancel_futures`` calls that were not sent yet are cancelled; jobs that were sent go on.
         """
-        self._group.close()
+        self._group.close(cancel=cancel_futures)
         if cancel_futures:
             self._dispatcher.cancel_pending(set(self._group.unfinished()))
         if wait and not self._dispatcher.is_finishing_here():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from prominence.exceptions import InvalidDescription
 from prominence_executors.arrays import ARRAY_FROM, ARRAY_MOST
 from prominence_executors.calls.results import ItemOutcome
+from prominence_executors.measuring import MeasuredChunks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,39 +58,23 @@ def run(
     return_exceptions: bool,
     progress: Progress | None,
 ) -> Results[Any]:
-    """Send what is to be sent now; the iterator sends the rest."""
+    """Send what is to be sent now; the iterator, or another thread, sends the rest."""
     check_numbers(chunksize, buffersize)
-    clock = sender.clock
-    deadline = None if timeout is None else clock.monotonic() + timeout
-    size = 1 if chunksize == "auto" else chunksize
-    send_next: Callable[[], SentChunk | None] = _nothing
-    if buffersize is None:
-        sent = sender.send_all(list(items), size)
-        _tell_progress(sent, progress)
+    deadline = None if timeout is None else sender.clock.monotonic() + timeout
+    results: Results[Any] = Results(sender, deadline, return_exceptions=return_exceptions)
+    if buffersize is not None:
+        size = 1 if chunksize == "auto" else chunksize
+        results.take_lazily(iter(lambda: list(islice(items, size)), []), buffersize)
+        return results
+    taken = list(items)
+    if chunksize == "auto" and len(taken) > ARRAY_FROM:
+        measured = MeasuredChunks(sender, taken)
+        results.take(measured.sample, measured.rest)
     else:
-        batches = iter(lambda: list(islice(items, size)), [])
-        sent = [sender.send(batch) for batch in islice(batches, buffersize)]
-
-        rest = map(sender.send, batches)
-        send_next = partial(next, rest, None)
-    return Results(
-        sent, send_next, sender.cancel, clock=clock, deadline=deadline, return_exceptions=return_exceptions
-    )
-
-
-def _tell_progress(sent: Sequence[SentChunk], progress: Progress | None) -> None:
-    if progress is None:
-        return
-    total, done, lock = sum(chunk.size for chunk in sent), 0, threading.Lock()
-
-    def tell(size: int, _: object) -> None:
-        nonlocal done
-        with lock:  # also so that numbers are told in their order
-            done += size
-            progress(done, total)
-
-    for chunk in sent:
-        chunk.future.add_done_callback(partial(tell, chunk.size))
+        results.take(sender.send_all(taken, 1 if chunksize == "auto" else chunksize))
+    if progress is not None:
+        results.tell(progress, len(taken))
+    return results
 
 
 class Sender:
@@ -101,15 +87,48 @@ class Sender:
         self._calls = calls
         self._dispatcher = dispatcher
         self._group = group
+        self._is_late = False
 
     @property
     def clock(self) -> Clock:
         return self._dispatcher.session.client.clock
 
+    @property
+    def walltime_s(self) -> float:
+        return 60.0 * (self._calls.options.resources.walltime or math.inf)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """True when nothing more is to be sent."""
+        return self._group.is_cancelled
+
+    def places(self) -> int:
+        """Number of jobs that the service can run at a time, as it is now."""
+        sites = self._dispatcher.session.client.resources()["existing"]
+        cpus = sum(site["capacity"]["cpus"] for site in sites)
+        return max(1, int(cpus) // (self._calls.options.resources.cpus or 1))
+
+    def send_later(self, send: Callable[[], None]) -> None:
+        """Have more sent from another thread, also when the executor is shut down meanwhile."""
+
+        def work() -> None:
+            self._is_late = True
+            try:
+                send()
+            finally:
+                self._group.release()
+
+        self._group.hold()
+        try:
+            self._dispatcher.collectors.add(work)
+        except RuntimeError:  # no thread can be started
+            self._group.release()
+            raise
+
     def send(self, chunk: Chunk) -> SentChunk:
         call = self._calls.chunk(self._function, chunk)
         if not call.future.done():
-            self._dispatcher.add(call, self._group)
+            self._dispatcher.add(call, self._group, is_late=self._is_late)
         return SentChunk(call.future, len(chunk))
 
     def send_all(self, items: Sequence[Item], size: int) -> list[SentChunk]:
@@ -131,7 +150,7 @@ class Sender:
         if array is None:
             half = len(chunks) // 2
             return [*self._send_page(chunks[:half]), *self._send_page(chunks[half:])]
-        self._dispatcher.add(array, self._group)
+        self._dispatcher.add(array, self._group, is_late=self._is_late)
         return [SentChunk(call.future, len(chunk)) for call, chunk in zip(array.calls, chunks, strict=True)]
 
     def cancel(self, chunks: Iterable[SentChunk]) -> None:
@@ -146,24 +165,42 @@ class Results(Iterator[R]):
     was not sent is cancelled.
     """
 
-    def __init__(
-        self,
-        chunks: Iterable[SentChunk],
-        send_next: Callable[[], SentChunk | None],
-        cancel: Callable[[Iterable[SentChunk]], None],
-        *,
-        clock: Clock,
-        deadline: float | None,
-        return_exceptions: bool,
-    ) -> None:
-        """``send_next`` is called when a chunk was taken; it sends one more if there is one."""
-        self._chunks = deque(chunks)
-        self._send_next = send_next
-        self._cancel = cancel
-        self._ready: deque[ItemOutcome] = deque()
-        self._clock = clock
+    def __init__(self, sender: Sender, deadline: float | None, *, return_exceptions: bool) -> None:
+        self._sender = sender
         self._deadline = deadline
         self._return_exceptions = return_exceptions
+        self._ready: deque[ItemOutcome] = deque()
+        self._chunks: deque[SentChunk] = deque()
+        self._rest: Future[list[SentChunk]] | None = None
+        self._unsent: Iterator[Chunk] = iter(())
+
+    def take(self, sent: Iterable[SentChunk], rest: Future[list[SentChunk]] | None = None) -> None:
+        """Give these chunks, and then those that another thread is to send."""
+        self._chunks.extend(sent)
+        self._rest = rest
+
+    def take_lazily(self, unsent: Iterator[Chunk], ahead: int) -> None:
+        """Send so many chunks now, and one more for each that was given."""
+        self._chunks.extend(map(self._sender.send, islice(unsent, ahead)))
+        self._unsent = unsent
+
+    def tell(self, progress: Progress, total: int) -> None:
+        """Call ``progress`` with numbers of items as chunks end."""
+        done, lock = 0, threading.Lock()
+
+        def ended(size: int, _: object) -> None:
+            nonlocal done
+            with lock:  # also so that numbers are told in their order
+                done += size
+                progress(done, total)
+
+        def follow(chunks: Iterable[SentChunk]) -> None:
+            for chunk in chunks:
+                chunk.future.add_done_callback(partial(ended, chunk.size))
+
+        follow(self._chunks)
+        if self._rest is not None:
+            self._rest.add_done_callback(lambda rest: follow(_sent_in(rest)))
 
     def __next__(self) -> R:
         while not self._ready:
@@ -183,29 +220,42 @@ class Results(Iterator[R]):
     def close(self) -> None:
         """Cancel what was not sent yet, and give nothing more."""
         chunks, self._chunks = self._chunks, deque()
+        rest, self._rest = self._rest, None
         self._ready.clear()
-        self._send_next = _nothing
-        self._cancel(chunks)
+        self._unsent = iter(())
+        self._sender.cancel(chunks)
+        if rest is not None:
+            sender = self._sender
+            rest.add_done_callback(lambda rest: sender.cancel(_sent_in(rest)))
 
     def _take_chunk(self) -> None:
+        if not self._chunks and self._rest is not None:
+            error = self._wait_for(self._rest)
+            rest, self._rest = self._rest, None
+            if error is not None:
+                raise error
+            self._chunks.extend(rest.result())
         if not self._chunks:
             raise StopIteration
         chunk = self._chunks[0]
-        left = None if self._deadline is None else max(0, self._deadline - self._clock.monotonic())
-        try:
-            error: BaseException | None = chunk.future.exception(left)
-        except CancelledError as cancelled:
-            error = cancelled
-        except TimeoutError:
-            self.close()
-            raise
+        error = self._wait_for(chunk.future)
         self._chunks.popleft()
         self._ready.extend(
             chunk.future.result() if error is None else [ItemOutcome(error=error)] * chunk.size
         )
-        if (following := self._send_next()) is not None:
-            self._chunks.append(following)
+        self._chunks.extend(map(self._sender.send, islice(self._unsent, 1)))
+
+    def _wait_for(self, future: Future[Any]) -> BaseException | None:
+        """What it ended with, if not with a result; raises TimeoutError when the time is over first."""
+        left = None if self._deadline is None else max(0, self._deadline - self._sender.clock.monotonic())
+        try:
+            return future.exception(left)
+        except CancelledError as cancelled:
+            return cancelled
+        except TimeoutError:
+            self.close()
+            raise
 
 
-def _nothing() -> None:
-    return None
+def _sent_in(rest: Future[list[SentChunk]]) -> list[SentChunk]:
+    return [] if rest.exception() is not None else rest.result()

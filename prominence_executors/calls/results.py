@@ -32,6 +32,8 @@ class ItemOutcome:
 
     value: Any = None
     error: BaseException | None = None
+    seconds: float = 0.0
+    """What the call took; calls that were quick after one another share their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,11 @@ class Record:
 
     def item_outcomes(self, image: str) -> list[ItemOutcome]:
         """Of the items that this record is about, in their order."""
+        seconds = self.header.get("seconds", 0.0) / self.header.get("count", 1)
         if self.kind != "values":
-            return [ItemOutcome(error=self._exception(image))]
+            return [ItemOutcome(error=self._exception(image), seconds=seconds)]
         try:
-            return [ItemOutcome(value) for value in self._load()]
+            return [ItemOutcome(value, seconds=seconds) for value in self._load()]
         except ResultError as error:
             return [ItemOutcome(error=error)] * int(self.header["count"])
 

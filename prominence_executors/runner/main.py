@@ -98,7 +98,7 @@ class ItemOutcomes:
     def __init__(self, file: io.BufferedWriter) -> None:
         self.file = file
         self.values: list[Any] = []
-        self.flushed = time.monotonic()
+        self.flushed = self.appended = time.monotonic()
         self.have_errors = False
 
     def add(self, value: Any) -> None:
@@ -130,6 +130,8 @@ class ItemOutcomes:
         self.append({"kind": "values", "count": len(values)}, *content)
 
     def append(self, header: dict[str, Any], *content: bytes | memoryview) -> None:
+        now = time.monotonic()
+        header["seconds"], self.appended = now - self.appended, now
         for piece in record(header, *content):
             self.file.write(piece)
         self.file.flush()

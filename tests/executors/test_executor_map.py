@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -203,3 +204,61 @@ def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) ->
 
     assert list(executor.map(abs, [])) == []
     assert number_of_jobs(session) == before
+
+
+def busy(number: int) -> int:
+    return number * 2
+
+
+class TestAuto:
+    def test_quick_items_share_a_few_jobs(self, executor: ProminenceExecutor, session: Session) -> None:
+        before = number_of_jobs(session)
+
+        assert list(executor.map(busy, range(20_000), chunksize="auto")) == [2 * n for n in range(20_000)]
+
+        assert number_of_jobs(session) - before <= 4 + 2 * 8
+
+    def test_few_items_have_a_job_each(self, executor: ProminenceExecutor, session: Session) -> None:
+        before = number_of_jobs(session)
+
+        assert list(executor.map(busy, range(6), chunksize="auto")) == [0, 2, 4, 6, 8, 10]
+
+        assert number_of_jobs(session) - before == 6
+
+    def test_the_rest_is_sent_though_nobody_looks(self, session: Session) -> None:
+        told: list[tuple[int, int]] = []
+
+        with ProminenceExecutor(session=session) as executor:
+            results = executor.map(
+                busy, range(500), chunksize="auto", progress=lambda *numbers: told.append(numbers)
+            )
+
+        assert max(told) == (500, 500)
+        assert list(results) == [2 * n for n in range(500)]
+
+    def test_no_more_calls_are_taken_while_the_rest_waits(self, session: Session) -> None:
+        executor = ProminenceExecutor(session=session)
+        results = executor.map(busy, range(200), chunksize="auto")
+        executor.shutdown(wait=False)
+
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            executor.submit(busy, 1)
+        assert list(results) == [2 * n for n in range(200)]
+
+    def test_the_rest_can_be_cancelled(self, session: Session) -> None:
+        executor = ProminenceExecutor(session=session)
+        results = executor.map(busy, range(300), chunksize="auto")
+
+        executor.shutdown(cancel_futures=True)
+
+        found = []
+        with pytest.raises(CancelledError):
+            found.extend(results)
+        assert len(found) <= 4
+
+    def test_an_item_of_the_sample_that_fails_is_told(self, executor: ProminenceExecutor) -> None:
+        results = executor.map(reciprocal, range(150), chunksize="auto", return_exceptions=True)
+
+        first, *others = results
+        assert isinstance(first, ZeroDivisionError)
+        assert others == [1 / n for n in range(1, 150)]
