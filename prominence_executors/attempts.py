@@ -184,7 +184,7 @@ class Call:
         if not snapshot.has_certainly_ended or self.future._is_to_end() or (has_begun and not self.may_rerun):  # noqa: SLF001
             return False
         self.retried[side] += 1
-        log.warning("job %s is tried again as a new one: %s", self.job.id, outcome.error)
+        log.info("job %s is tried again as a new one: %s", self.job.id, outcome.error)
         self._keep(outcome.error)
         self.job = Job.from_dict(self.described.to_dict())
         self.job.use(session)

@@ -13,6 +13,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -27,6 +28,7 @@ from support.until import until
 from prominence import ProminenceClient, Resources, Session
 from prominence.client.transport import SETTLE_REMOTE_S
 from prominence.exceptions import ProminenceError, ServiceError, ServiceUnavailable, SubmissionUncertain
+from prominence.following import bearing_outages
 from prominence.snapshot import JobSnapshot
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
@@ -78,8 +80,9 @@ class Case:
     def finish(self, session: Session) -> None:
         """Follow the call, from job to job, to its outcome."""
         while self.error is None and self.value is None:
-            entries = session.client.describe_job(self.call.job.id or 0).entries
-            outcome = self.call.outcome_of(session, JobSnapshot(entries[0]))
+            describe = partial(session.client.describe_job, self.call.job.id or 0)
+            found = bearing_outages(describe, session.client.clock, session.outage_tolerance)
+            outcome = self.call.outcome_of(session, JobSnapshot(found.entries[0]))
             if outcome is not None:
                 self.value, self.error = outcome.value, outcome.error
 
