@@ -38,6 +38,7 @@ FENCE = "PROMINENCE_FENCE"
 LARGE = 100_000  # bytes of a buffer that stays out of the pickle
 TOGETHER_S = 0.1  # outcomes of items within so long a time are written together
 DIGEST_LENGTH = 64
+FAR_TOO_LARGE = 100_000  # bytes, to be committed
 
 
 def main(arguments: list[str]) -> int:
@@ -89,6 +90,7 @@ def call_items(result: Result, function: Callable[..., Any], items: list[Any]) -
             else:
                 outcomes.add(value)
         outcomes.flush()
+    result.commit(is_success=not outcomes.have_errors)
     return USER_ERROR if outcomes.have_errors else 0
 
 
@@ -246,6 +248,12 @@ class Result:
         os.replace(scratch, self.path)
         if self._fence is not None and header["kind"] != "started":
             self._fence.commit(pieces, is_success=header["kind"] == "value")
+
+    def commit(self, *, is_success: bool) -> None:
+        """Make what was appended the call's outcome, where there is a fence and it is small."""
+        if self._fence is not None:
+            with open(self.path, "rb") as file:
+                self._fence.commit([file.read(FAR_TOO_LARGE)], is_success=is_success)
 
     def write_error(self, kind: str, error: BaseException) -> None:
         self.write(*error_record(kind, error))

@@ -9,15 +9,16 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.service import LocalService
 from support.until import until
 
+from prominence import Session
 from prominence.exceptions import CallLost, InvalidDescription, JobDeleted, JobFailedError
 from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from prominence import Session
+    from pathlib import Path
 
 
 def number_of_jobs(session: Session) -> int:
@@ -204,6 +205,39 @@ def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) ->
 
     assert list(executor.map(abs, [])) == []
     assert number_of_jobs(session) == before
+
+
+class TestBehindFence:
+    @pytest.fixture
+    def fenced(self, tmp_path: Path) -> Iterator[ProminenceExecutor]:
+        with (
+            LocalService(tmp_path / "rough", cpus=4, memory=64, rough=True) as rough,
+            Session(rough.settings()) as session,
+            ProminenceExecutor(session=session) as executor,
+        ):
+            yield executor
+
+    def test_chunks_claim_their_calls_and_commit_what_is_small(self, fenced: ProminenceExecutor) -> None:
+        session = fenced._dispatcher.session
+        session.client.list_jobs()
+
+        assert list(fenced.map(pow, range(6), itertools.repeat(2), chunksize=3)) == [0, 1, 4, 9, 16, 25]
+
+        assert fenced.guarantee == "fence"
+        values = session.client.kv_values("prominence").values()
+        assert len(values) == 2
+        assert all(value.count(":") == 2 and not value.endswith(":") for value in values)
+
+    def test_what_is_too_large_to_commit_comes_as_a_file(self, fenced: ProminenceExecutor) -> None:
+        results = list(fenced.map(bytes, [20_000, 3], chunksize=2))
+
+        assert results == [bytes(20_000), bytes(3)]
+
+    def test_an_item_that_fails_leaves_its_neighbours(self, fenced: ProminenceExecutor) -> None:
+        results = list(fenced.map(reciprocal, range(4), chunksize=2, return_exceptions=True))
+
+        assert isinstance(results[0], ZeroDivisionError)
+        assert results[1:] == [1.0, 0.5, 1 / 3]
 
 
 def busy(number: int) -> int:
