@@ -19,8 +19,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
-import shutil
 import stat
 import time
 from contextlib import contextmanager
@@ -28,12 +28,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from prominence.exceptions import LocalServiceError
+from prominence.local.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _SECRET_BYTES: Final = 32
+_LEADING_ID: Final = re.compile(r"[0-9]{1,18}(?=[-.])")
 _LOOKERS_S: Final = 2.0  # others hold the service's lock for moments only, to see whether it is free
 _LOCK_RETRY_S: Final = 0.01
 
@@ -169,11 +171,30 @@ class StateDirectory:
     def keep_port(self, port: int) -> None:
         self._port.write_text(str(port))
 
+    def last_job(self) -> int:
+        """The highest id of a job that has left something here, perhaps one of an earlier database."""
+        kept = (*_names_in(self.attempts), *_names_in(self.snapshots))
+        ids = (_LEADING_ID.match(name) for name in kept)
+        return max((int(found[0]) for found in ids if found), default=0)
+
+    def refuse_emptied_database(self) -> None:
+        """Raise LocalServiceError for a database file that has lost all it had: jobs have left files here.
+
+        A file that is not there is another matter: somebody moved it away.
+        """
+        wal = self.database.with_name(f"{self.database.name}-wal")
+        is_empty = self.database.exists() and not self.database.stat().st_size and not wal.exists()
+        if is_empty and self.last_job():
+            raise LocalServiceError(
+                f"the database {self.database} is empty, and jobs have left files in {self.attempts}: "
+                "restore it from a copy, or move it away to start with an empty one"
+            )
+
     def erase(self) -> None:
         """Remove everything but the locks, one of which the caller holds."""
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
+                remove_tree(entry)
             elif entry.suffix != ".lock":
                 entry.unlink()
 
@@ -224,6 +245,10 @@ class StateDirectory:
             yield _lock(descriptor, how, patience_s)
         finally:
             os.close(descriptor)
+
+
+def _names_in(directory: Path) -> list[str]:
+    return os.listdir(directory) if directory.is_dir() else []  # noqa: PTH208 - there may be many
 
 
 def _lock(descriptor: int, how: int, patience_s: float | None) -> bool:

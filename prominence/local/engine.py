@@ -126,7 +126,8 @@ class EngineSetup:
     ``directory`` is the engine's own, kept from one life of the service to the next; it may not exist
     yet. ``cpus`` and ``memory`` (GB) are the capacity that the user wants, where one was given.
     ``minute`` is the length of a walltime minute in seconds (60 but in tests). ``runtime`` is what the user
-    wants commands to be run with; an engine with containers of its own does not need it.
+    wants commands to be run with; an engine with containers of its own does not need it. ``database`` names
+    the database that ids of attempts are from: what is there of the same id from another one is not it.
     """
 
     directory: Path
@@ -134,6 +135,7 @@ class EngineSetup:
     memory: float | None = None
     minute: float = 60.0
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    database: str = ""
 
 
 class OutputPart(NamedTuple):

@@ -43,14 +43,16 @@ class Matches(NamedTuple):
 
 
 class Ledger:
-    def __init__(self, store: Store, clock: Clock = MACHINE_CLOCK) -> None:
+    """Ids that it gives are above all in the database, and above ``last_id``."""
+
+    def __init__(self, store: Store, clock: Clock = MACHINE_CLOCK, *, last_id: int = 0) -> None:
         self._store = store
         self._clock = clock
         (newest,) = store.read(
             "select coalesce(max(id), 0) as id, coalesce(max(revision), 0) as revision from"
             " (select id, revision from jobs union all select id, revision from workflows)"
         )
-        self._last_id: int = newest["id"]
+        self._last_id: int = max(newest["id"], last_id)
         self._revision: int = newest["revision"]
         self._changed: asyncio.Future[None] | None = None
 

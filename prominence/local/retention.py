@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
 from prominence.local.listing import AMONG, IS_ACTIVE, KEPT_S
-from prominence.local.space import bytes_below
+from prominence.local.trees import bytes_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

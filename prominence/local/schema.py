@@ -125,6 +125,13 @@ STEPS: Final[tuple[str, ...]] = (
     """,
     # 5: which jobs a re-run has carried over, asked for when old ones are removed
     "create index carried_over_by_job on carried_over (job)",
+    # 6: a name of its own, which the attempts of its jobs carry; those from before carry none
+    """
+    create table identity (name text not null);
+    insert into identity select case
+        when exists (select 1 from jobs) or exists (select 1 from workflows) then ''
+        else lower(hex(randomblob(16))) end;
+    """,
 )
 
 

@@ -96,13 +96,15 @@ class _Service:
     @classmethod
     async def open(cls, options: ServeOptions, state: StateDirectory, url: str) -> Self:
         """The service on what its directory has, with every job that may still run handed to the engine."""
+        state.refuse_emptied_database()
         signer, store = Signer(state.secret()), Store(state.database)
-        setup = EngineSetup(state.attempts, options.cpus, options.memory, options.minute, options.runtime)
+        wanted = (options.cpus, options.memory, options.minute, options.runtime)
+        setup = EngineSetup(state.attempts, *wanted, database=store.identity())
         engine = make_engine(options.engine, setup)
         await engine.open()
         objects = Objects(store, state.objects, signer.user)
         objects.open()
-        ledger = Ledger(store)
+        ledger = Ledger(store, last_id=state.last_job())
         tables = WorkflowTables(store, ledger, idempotent=not options.rough)
         attempts = Attempts(store, objects, signer, url)
         limits = QueueLimits(store, options.minute)

@@ -78,6 +78,10 @@ class Store:
         if self._waiting is not None:
             await asyncio.shield(self._waiting)
 
+    def identity(self) -> str:
+        """What tells this database from any other that was in its place; "" for one of an early release."""
+        return str(self.read("select name from identity")[0]["name"])
+
     def close(self) -> None:
         self._finish_turn()
         self._connection.close()

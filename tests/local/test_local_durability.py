@@ -27,6 +27,12 @@ def _counting(runs: Path, gate: Path) -> str:
     return f'sh -c "echo begin >> {runs}; while ! test -e {gate}; do sleep 0.05; done; echo end >> {runs}"'
 
 
+def _identity(service: LocalService) -> str:
+    """The name of the database in use."""
+    with sqlite3.connect(service.state.database) as connection:
+        return str(connection.execute("select name from identity").fetchone()[0])
+
+
 def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
@@ -127,8 +133,10 @@ def test_an_attempt_of_another_boot_is_never_started_again(own_service: LocalSer
     runs = tmp_path / "runs"
     job_id = own_service.post_job(f'sh -c "echo run >> {runs}"')
     own_service.kill()
+    database = _identity(own_service)
     files = AttemptFiles(own_service.state.attempts / f"{job_id}-1")
-    files.create({"boot_id": "another", "job": {}})  # what a crash between intent and start leaves
+    # what a crash between intent and start leaves
+    files.create({"boot_id": "another", "database": database, "job": {}})
 
     own_service.start()
 
@@ -299,3 +307,48 @@ def test_a_torn_endpoint_file_is_no_service(tmp_path: Path, content: str) -> Non
     assert daemon.running(service.local) is None
     with service:
         assert service.ended(service.post_job("true"))["status"] == "completed"
+
+
+def test_a_new_database_adopts_nothing_of_the_one_before(own_service: LocalService) -> None:
+    before = own_service.post_job("sh -c 'echo old; exit 3'")
+    own_service.ended(before)
+    own_service.kill()
+    for file in own_service.directory.glob("service.db*"):
+        file.rename(file.with_name(f"kept-{file.name}"))
+    own_service.start()
+
+    job_id = own_service.post_job("echo new")
+
+    assert job_id > before
+    assert own_service.ended(job_id)["execution"]["tasks"][0]["exitCode"] == 0
+    assert own_service.output(job_id) == "new\n"
+
+
+def test_what_an_attempt_of_another_database_left_is_not_adopted(own_service: LocalService) -> None:
+    blocker = own_service.post_job("sleep 600", resources={"cpus": 10})
+    until(lambda: own_service.describe(blocker)["status"] == "running")
+    job_id = own_service.post_job("echo new")
+    own_service.kill()
+    files = AttemptFiles(own_service.state.attempts / f"{job_id}-1")
+    files.create({"boot_id": "any", "database": "another", "job": {}})
+    files.claim_for_nobody()
+    write_json(files.outcome, {"status": "finished", "ended": 1.0, "execution": {"tasks": [{"exitCode": 7}]}})
+    own_service.start()
+
+    own_service.request("DELETE", f"/jobs/{blocker}")
+
+    assert own_service.ended(job_id)["execution"]["tasks"][0]["exitCode"] == 0
+    assert own_service.output(job_id) == "new\n"
+
+
+def test_a_database_that_was_emptied_is_refused(own_service: LocalService) -> None:
+    own_service.ended(own_service.post_job("true"))
+    own_service.kill()
+    for file in own_service.directory.glob("service.db?*"):
+        file.unlink()
+    own_service.state.database.write_bytes(b"")
+
+    with pytest.raises(LocalServiceError, match="is empty, and jobs have left files"):
+        daemon.ensure(own_service.local)
+
+    assert own_service.state.database.read_bytes() == b""

@@ -13,8 +13,6 @@ from collections import deque
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-import psutil
-
 from prominence.local.engine import (
     DEFAULT_DISK_GB,
     DEFAULT_WALLTIME_MIN,
@@ -29,7 +27,7 @@ from prominence.local.engine import (
     Stream,
 )
 from prominence.local.machine import processes, visiting
-from prominence.local.machine.files import AttemptFiles, Claim, read_json, write_json
+from prominence.local.machine.files import AttemptFiles, Claim, database_of, read_json, write_json
 from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.launching import Launcher
 from prominence.local.machine.queue import Needs, Queue
@@ -78,8 +76,10 @@ class Machine:
         capacity: Capacity,
         minute: float,
         runtime: RuntimeSettings,
+        database: str,
     ) -> None:
         self._root = root
+        self._database = database
         self._images = root.parent / "images"
         self._runtime_settings = replace(runtime, name=choose_runtime(runtime.name))
         self._runtime = runtime_of(self._runtime_settings, self._images)
@@ -163,6 +163,8 @@ class Machine:
         """Go on with an attempt that may have been started before; False when it certainly was not."""
         files = self.files(attempt.id)
         described = files.read_description()
+        if described is not None and database_of(described) != self._database:
+            return False
         claim = files.claimed_by()
         if described is None or (claim is None and described["boot_id"] == boot_id()):
             return False
@@ -258,6 +260,7 @@ class Machine:
         }
         return {
             "boot_id": boot_id(),
+            "database": self._database,
             "job": assignment.description,
             "environment": environment,
             "objects": dict(assignment.objects),
@@ -351,7 +354,7 @@ class Machine:
         files = self.files(attempt)
         try:
             outcome = await asyncio.to_thread(self._end_leftovers, files, claim)
-        except (OSError, psutil.Error):
+        except Exception:  # whatever it is, the attempt has to come to an end
             log.exception("attempt %s was lost, and what it left cannot be ended; trying again", attempt)
             self._running[attempt].cleaning = None
             return

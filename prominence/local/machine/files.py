@@ -2,7 +2,8 @@
 
 ::
 
-    attempt.json   what is to be run, and the boot it was meant for; written before a supervisor is asked for
+    attempt.json   what is to be run, the database whose job it is, and the boot it was meant for;
+                   written before a supervisor is asked for
     lock           locked by the supervisor for its whole life; names its process once claimed
     cancel         there when the attempt is to be ended
     tasks          process numbers of the tasks, each of them a session; one a line
@@ -19,16 +20,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
-import shutil
+import secrets
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.local.space import bytes_below
+from prominence.local.trees import bytes_below, remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _LOCK_RETRY_S: Final = 0.01
 
@@ -84,15 +88,29 @@ class AttemptFiles:
         return f"prominence-{place}-{self.root.name}-{number}"
 
     def remove_scratch(self) -> None:
-        """Remove what only the tasks needed, of all nodes."""
-        for found in self.root.iterdir():
+        """Remove what only the tasks needed, of all nodes; what cannot be removed is left."""
+        try:
+            entries = list(self.root.iterdir())
+        except FileNotFoundError:
+            return  # the job has removed all of it
+        for found in entries:
             if found.name.startswith(("scratch", "tmp")):
-                shutil.rmtree(found, ignore_errors=True)
+                _remove_if_possible(found)
             elif found.suffix == ".env":
                 found.unlink(missing_ok=True)
 
+    def remove_outputs(self) -> None:
+        """Give up what was staged out."""
+        _remove_if_possible(self.outputs)
+
     def create(self, description: dict[str, Any]) -> None:
-        """Make the directory and say in it what is to be run; doing it again changes nothing."""
+        """Make the directory and say in it what is to be run; doing it again changes nothing.
+
+        One that an attempt of another database has left under the same name is moved aside.
+        """
+        before = self.read_description()
+        if before is not None and database_of(before) != database_of(description):
+            self.root.rename(self.root.with_name(f"{self.root.name}.{secrets.token_hex(4)}"))
         for directory in (self.root, self.scratch, self.tmp, self.outputs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lock.touch(mode=0o600)
@@ -101,7 +119,7 @@ class AttemptFiles:
     def remove(self) -> int:
         """Remove all that is left of an attempt that has ended; returns the bytes of its files."""
         size = bytes_below(self.root)
-        shutil.rmtree(self.root, ignore_errors=True)
+        _remove_if_possible(self.root)
         return size
 
     def read_description(self) -> dict[str, Any] | None:
@@ -170,6 +188,18 @@ class AttemptFiles:
         finally:
             os.close(descriptor)
         return False
+
+
+def _remove_if_possible(directory: Path) -> None:
+    try:
+        remove_tree(directory)
+    except OSError as error:
+        log.warning("%s cannot be removed: %s", directory, error)
+
+
+def database_of(description: dict[str, Any]) -> str:
+    """The database whose job an attempt is."""
+    return str(description.get("database", ""))
 
 
 def _append_line(path: Path, text: str) -> None:

@@ -21,4 +21,4 @@ def prominence_local_engine(name: str, setup: EngineSetup) -> Engine | None:
         return None
     machine = machine_capacity()
     capacity = Capacity(setup.cpus or machine.cpus, setup.memory or machine.memory)
-    return Machine(setup.directory, capacity, setup.minute, setup.runtime)
+    return Machine(setup.directory, capacity, setup.minute, setup.runtime, setup.database)

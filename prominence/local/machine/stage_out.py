@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.machine.runtimes.base import CONTAINER_HOME
+from prominence.local.trees import with_contents
 
 if TYPE_CHECKING:
     from prominence.local.machine.files import AttemptFiles
@@ -39,7 +40,8 @@ def stage_out(description: dict[str, Any], files: AttemptFiles) -> StagedOut:
             continue
         archive = files.outputs / f"{Path(name).name}.tgz"
         with tarfile.open(archive, "w:gz") as tar:
-            tar.add(found, arcname=Path(name).name)
+            for path in with_contents(found):
+                tar.add(path, Path(name).name / path.relative_to(found), recursive=False)
         staged.dirs.append(_record(name, archive))
     for name in description.get("outputFiles", []):
         found = _inside(files.scratch, name)

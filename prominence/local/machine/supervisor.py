@@ -28,6 +28,7 @@ from prominence.settings import RuntimeSettings
 ATTEMPT_VARIABLE: Final = "PROMINENCE_LOCAL_ATTEMPT"
 UNABLE_REASON: Final = "Unable to execute task(s)"
 _SIDECAR_GRACE_S: Final = 2.0
+_TRIES_WITH_OUTPUTS: Final = 5
 _OUTCOME_PAUSES_S: Final = (1.0,) * 30 + (10.0,) * 60  # for ten minutes in all
 
 
@@ -44,21 +45,42 @@ def supervise(root: Path) -> None:
         outcome = _Supervisor(files, description).run()
     finally:
         end_descendants(0, _reap_strangers)
-        files.remove_scratch()
     _put_on_record(files, {**outcome, "started": started, "ended": time.time()})
+    files.remove_scratch()
 
 
 def _put_on_record(files: AttemptFiles, outcome: dict[str, Any]) -> None:
-    """Write the outcome, waiting for space where the disk is full: without it the attempt counts as lost."""
-    for pause in (*_OUTCOME_PAUSES_S, None):
+    """Write the outcome: without it the attempt counts as lost.
+
+    Where the disk is full, first the scratch directory makes room, which is not needed any more, then the
+    outputs do, whose loss the outcome tells; then it waits for others.
+    """
+    for tried, pause in enumerate((*_OUTCOME_PAUSES_S, None)):
         try:
             write_json(files.outcome, outcome)
+        except FileNotFoundError:
+            raise  # the job has removed its directory, or somebody all of them
         except OSError:
             if pause is None:
                 raise
-            time.sleep(pause)
+            if tried == 0:
+                files.remove_scratch()
+            elif tried == _TRIES_WITH_OUTPUTS:
+                outcome = _without_outputs(files, outcome)
+            else:
+                time.sleep(pause)
         else:
             return
+
+
+def _without_outputs(files: AttemptFiles, outcome: dict[str, Any]) -> dict[str, Any]:
+    if not outcome["output_files"] and not outcome["output_dirs"]:
+        return outcome
+    files.remove_outputs()
+    without = {**outcome, "output_files": [], "output_dirs": []}
+    if outcome["status"] == "finished":
+        without |= {"status": "failed", "reason": stage_out.UNABLE_TO_STORE}
+    return without
 
 
 class _Supervisor:
@@ -134,7 +156,7 @@ class _Supervisor:
     def _stage_out(self) -> stage_out.StagedOut:
         try:
             return stage_out.stage_out(self.job, self.files)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever names and links a job has made, it has to end
             self._explain(error)
             return stage_out.StagedOut(reason=stage_out.UNABLE_TO_STORE)
 

@@ -12,10 +12,11 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from prominence.local.machine import inherited, processes
+from prominence.local.trees import with_contents
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 _VISIT_VARIABLE: Final = "PROMINENCE_LOCAL_VISIT"
@@ -91,18 +92,7 @@ def pack(scratch: Path, name: str, archive: Path) -> bool:
     except OSError:  # no file can have such a name
         return False
     with tarfile.open(archive, "w:gz") as tar:
-        for path in _with_contents(found.resolve()):
+        for path in with_contents(found.resolve()):
             with contextlib.suppress(FileNotFoundError):
                 tar.add(path, arcname=path.relative_to(root), recursive=False)
     return True
-
-
-def _with_contents(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir() and not path.is_symlink():
-        try:
-            inside = sorted(path.iterdir())
-        except FileNotFoundError:
-            return
-        for each in inside:
-            yield from _with_contents(each)
