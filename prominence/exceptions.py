@@ -36,6 +36,10 @@
     │   ├── StoreUnreachable        the job had no way to the service: another image, or guarantee="settle"
     │   ├── PythonMismatch          choose an image with the caller's Python
     │   └── OutcomeUnknown          it ended, and nothing tells how
+    ├── SessionError                (base of the next three)
+    │   ├── SessionInUse            another process drives it: end that one first
+    │   ├── SessionNotFound         there is no session of that name at this service
+    │   └── SessionMismatch         another release has written it: attach with that one
     ├── ResultError                 a call's result could not be brought back or read
     │   ├── MissingDependency       choose an image with the module that the call needs, or send it along
     │   ├── ResultNotPicklable      return something that can be pickled (also a PicklingError)
@@ -343,6 +347,22 @@ class ResultNotPicklable(ResultError, PicklingError):
 
 class ResultUnreadable(ResultError, BrokenExecutor):
     """A call succeeded, but its value cannot be unpickled here; the error that was raised is the cause."""
+
+
+class SessionError(ProminenceError):
+    """A session of an executor cannot be used."""
+
+
+class SessionInUse(SessionError):
+    """Another process drives the session: one at a time may send its calls."""
+
+
+class SessionNotFound(SessionError):
+    """The service has no session of this name; it was deleted, or belongs to another user."""
+
+
+class SessionMismatch(SessionError):
+    """Another release keeps the session in a form that this one does not know."""
 
 
 class LocalServiceError(ProminenceError):

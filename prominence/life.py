@@ -20,7 +20,7 @@ from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prominence.client.calls import Listing
     from prominence.client.submission import Submitted
@@ -144,7 +144,7 @@ class Life(Generic[S]):
             raise ProminenceError(f"the {self._what} belongs to another session")
         self._given_session = session
 
-    def create(self, *, has_fence: bool = False) -> int:
+    def create(self, *, has_fence: bool = False, marks: Mapping[str, str] | None = None) -> int:
         """Submit it; its id.
 
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
@@ -154,6 +154,7 @@ class Life(Generic[S]):
 
         ``has_fence`` says that what is run sees to it itself that only one of several that arrived does its
         work. Then none is deleted, there is no DuplicateRun, and the oldest is taken for this one.
+        ``marks`` are labels of the submission, which are no part of the description.
         """
         with self._creating:
             if self._id is not None:
@@ -161,6 +162,7 @@ class Life(Generic[S]):
             self._let_plugins_prepare()
             self._heed(self.validate())
             self._submission.has_fence |= has_fence
+            self._submission.marks = marks or {}
             self._id, self._revision = self._submit()
             self._is_known = True
             return self._id

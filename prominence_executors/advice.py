@@ -30,6 +30,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.DuplicateRun, "keep one of the jobs, and delete the others"),
     (exceptions.AuthenticationError, "log in again: prominence login"),
     (exceptions.ServiceUnavailable, "try again when the service answers; the job may still run"),
+    (exceptions.SessionInUse, "go on where the session is driven from, or end that process"),
     (exceptions.InvalidDescription, "correct the field"),
 )
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from prominence import Session
     from prominence_executors.fence import Claim, Guarantee
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.sessions.manifest import CallId, CallKind
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class Call:
     """What is to be run for a future; ``outcome`` makes the future's result of the ended job.
 
     ``contents`` are objects, by name, that must be stored before the job is sent. ``guarantee`` is what the
-    caller of a function chose; a command has none.
+    caller of a function chose; a command has none. ``items`` are
+    those of a chunk of a map; ``noted`` is what a named session knows
+    the call by, and ``marks`` are labels of all its jobs.
     """
 
     future: ProminenceFuture[Any]
@@ -113,6 +116,10 @@ class Call:
     retries: Retries = field(default_factory=Retries)
     guarantee: Guarantee | None = None
     may_rerun: bool = True
+    kind: CallKind = "command"
+    items: int | None = None
+    noted: CallId | None = None
+    marks: Mapping[str, str] = field(default_factory=dict)
     fence: Fence | None = None
     claim: Claim | None = None
     retried: Counter[Side] = field(default_factory=Counter)
@@ -134,7 +141,7 @@ class Call:
             self.fence = Fence.create(client, keys)
             self.fence.guard(self.job, may_rerun=self.may_rerun)
         try:
-            self.job.create(has_fence=self.fence is not None)
+            self.job.create(has_fence=self.fence is not None, marks=self.marks)
         except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
             self._go_on_behind_fence(session, error)
         self._end_if_killed()

@@ -19,17 +19,19 @@ No thread holds the executor, so that one that is forgotten can be collected whi
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import deque
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from prominence.exceptions import NotFound
+from prominence.exceptions import InvalidDescription, NotFound
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
 from prominence_executors.arrays import ArrayRun
 from prominence_executors.attempts import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
+from prominence_executors.sessions import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
     from prominence.snapshot import JobSnapshot
     from prominence_executors.arrays import Array
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.sessions.driving import Driving
 
 log = logging.getLogger(__name__)
+
+OnExit = Literal["wait", "detach", "cancel"]
 
 _FETCHERS: Final = 8
 _COLLECTORS: Final = 4
@@ -47,10 +52,19 @@ _NAME_CHARACTERS: Final = 16
 _here = threading.local()
 
 
+def check_way_out(on_exit: str, session: str | None) -> None:
+    """Raises InvalidDescription."""
+    if on_exit not in get_args(OnExit):
+        raise InvalidDescription("on_exit", on_exit, "'wait', 'detach' or 'cancel'")
+    if on_exit == "detach" and session is None:
+        raise InvalidDescription("on_exit", on_exit, "possible only with a name as session, to attach by")
+
+
 class Group:
     """Futures that are shut down together; a child's futures are its parent's too."""
 
-    def __init__(self, parent: Group | None = None) -> None:
+    def __init__(self, dispatcher: Dispatcher, parent: Group | None = None) -> None:
+        self._dispatcher = dispatcher
         self._parent = parent
         self._condition = threading.Condition()
         self._unfinished: set[ProminenceFuture[Any]] = set()
@@ -62,6 +76,11 @@ class Group:
     @property
     def is_root(self) -> bool:
         return self._parent is None
+
+    @property
+    def session_name(self) -> str | None:
+        """By which the futures can be had again; None where they cannot."""
+        return self._dispatcher.session_name
 
     def add(self, future: ProminenceFuture[Any], *, is_late: bool = False) -> None:
         """Raises RuntimeError when new futures are not taken any more, here or above."""
@@ -123,9 +142,19 @@ class Group:
             self._is_abandoned = True
             self._condition.notify_all()
 
+    def finish(self) -> None:
+        """Bring the futures to the end that the executor was made for, and return when that is reached."""
+        self._dispatcher.finish(self)
+
     def unfinished(self) -> list[ProminenceFuture[Any]]:
         with self._condition:
             return list(self._unfinished)
+
+    def wait_for_late(self) -> None:
+        """Return when no more futures will be added."""
+        with self._condition:
+            while self._holds and not self._is_abandoned:
+                self._condition.wait()
 
     def wait(self) -> None:
         """Return when every future has its outcome and nothing is left to do for it."""
@@ -137,9 +166,13 @@ class Group:
 class Dispatcher:
     """Runs calls as jobs of one session, at most ``most`` of them at a time."""
 
-    def __init__(self, session: Session, most: int) -> None:
+    def __init__(
+        self, session: Session, most: int, *, driving: Driving | None = None, on_exit: OnExit = "wait"
+    ) -> None:
         self.session = session
         self.most = most
+        self._driving = driving
+        self._on_exit = on_exit
         self._lock = threading.Lock()
         self._pending: deque[tuple[Call | Array, Group]] = deque()
         self._in_flight = 0
@@ -149,12 +182,18 @@ class Dispatcher:
     @cached_property
     def name(self) -> str:
         """Part of the names of all that is stored for these calls."""
+        if self._driving is not None:
+            return self._driving.name
         return self.session.client.new_tag()[:_NAME_CHARACTERS]
+
+    @property
+    def session_name(self) -> str | None:
+        return None if self._driving is None else self._driving.name
 
     @property
     def keys(self) -> str:
         """Where the fences of calls are in the key-value store."""
-        return f"prominence/{self.name}/fences"
+        return names.key(self.name, "fences")
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -165,20 +204,60 @@ class Dispatcher:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         for call in sending.calls:
             group.add(call.future, is_late=is_late)
+            if self._driving is not None:
+                self._driving.note(call)
+            else:
+                call.marks = names.marks(self.name)
         with self._lock:
             self._pending.append((sending, group))
         self._send_what_may()
+
+    def take_over(self, call: Call, group: Group) -> None:
+        """Bring back the outcome of a call that was sent by another process."""
+        group.add(call.future)
+        call.future.set_running_or_notify_cancel()
+        with self._lock:
+            self._in_flight += 1
+        snapshot = call.future.last_snapshot
+        if snapshot is not None and snapshot.has_certainly_ended:
+            self._changed(call, group, snapshot)
+        else:
+            self._follow(call, group)
+
+    def finish(self, group: Group) -> None:
+        """Bring a group to its end, in the way that the executor was made for."""
+        if self._on_exit == "detach":
+            group.wait_for_late()
+            self._send_pending()
+            group.abandon()
+        elif self._on_exit == "cancel":
+            futures = group.unfinished()
+            self.cancel_pending(set(futures))
+            for future in futures:
+                self.session.sender.add(future._kill_unwatched)  # noqa: SLF001 - the future's own half of this
+        group.wait()
+        if group.is_root:
+            self.collectors.join()
+            self._fetchers.join()
+            if self._driving is not None:
+                self._driving.end()
+
+    def forget(self) -> None:
+        """Delete what is stored with the service for these calls."""
+        self.objects.delete_all()
+        names.delete_keys(self.session.client, self.name)
+
+    def _send_pending(self) -> None:
+        with self._lock:
+            self.most = sys.maxsize
+        self._send_what_may()
+        self.session.sender.join()
 
     def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
         """Cancel those of these futures whose jobs were not sent."""
         for future in futures:
             future._cancel_unsent()  # noqa: SLF001 - the future's own half of this
         self._send_what_may()
-
-    def join(self) -> None:
-        """Wait for the threads that bring outcomes back; call it when there is nothing left to do."""
-        self.collectors.join()
-        self._fetchers.join()
 
     def _send_what_may(self) -> None:
         while (taken := self._next()) is not None:
@@ -226,6 +305,8 @@ class Dispatcher:
 
     def _send_call(self, call: Call, group: Group) -> None:
         try:
+            if self._driving is not None:
+                self._driving.admit(call)
             self.objects.ensure(call.contents)
             call.contents = {}  # not to be kept until the job's end
             call.submit(self.session, self.keys)

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from prominence import Session
 from prominence.description.checks import is_whole
@@ -16,9 +16,11 @@ from prominence_executors import mapping
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
-from prominence_executors.dispatch import Dispatcher, Group
+from prominence_executors.dispatch import Dispatcher, Group, check_way_out
 from prominence_executors.fence import check_guarantee, guarantee_in_force
 from prominence_executors.options import JobOptions
+from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
+from prominence_executors.sessions.driving import Driving
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
+    from prominence_executors.dispatch import OnExit
     from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.mapping import ChunkSize, Results
@@ -47,6 +50,11 @@ class ProminenceExecutor(Executor):
     ``labels``, ``policies``, ``output_files``, ``check`` and others. ``max_workers`` bounds the jobs that
     are queued or running at the service at a time; calls beyond it wait here and can be cancelled.
     The service is that of ``session``, by default the one of the environment, or else one on this machine.
+    A name as ``session`` makes the calls of this executor findable, under that name, for :meth:`attach`; one
+    process at a time may use it, else SessionInUse is raised. ``service`` says then whose service it is at.
+    ``on_exit`` says what shutting down, or the end of the program, does about calls that have not ended:
+    ``"wait"`` for them, ``"detach"`` (send those that were not sent, and leave their jobs to :meth:`attach`;
+    for sessions with a name), or ``"cancel"`` them and end their jobs.
     ``guarantee`` says what keeps a function call from being made by two jobs: ``"fence"``, or ``"settle"``
     for services and images without a key-value store or HTTPS; :attr:`guarantee` tells what is in force.
     """
@@ -55,7 +63,9 @@ class ProminenceExecutor(Executor):
         self,
         max_workers: int = MAX_WORKERS,
         *,
-        session: Session | None = None,
+        session: Session | str | None = None,
+        service: Session | None = None,
+        on_exit: OnExit = "wait",
         guarantee: Literal["fence", "settle"] = "fence",
         **options: Any,
     ) -> None:
@@ -68,10 +78,52 @@ class ProminenceExecutor(Executor):
         self._guarantee: Guarantee = guarantee
         check_guarantee(guarantee, may_rerun=self._options.may_rerun)
         self._shipment = Shipment(self._options.ship)
-        self._owns_session = session is None
-        self._dispatcher = Dispatcher(session or Session(), max_workers)
-        self._group = Group()
+        name = session if isinstance(session, str) else None
+        check_way_out(on_exit, name)
+        given = service if session is None or isinstance(session, str) else session
+        self._owns_session = given is None
+        used = given or Session()
+        driving = None if name is None else Driving(used, name)
+        self._dispatcher = Dispatcher(used, max_workers, driving=driving, on_exit=on_exit)
+        self._group = Group(self._dispatcher)
+        self._attached: tuple[ProminenceFuture[Any], ...] = ()
+        self._unsent: tuple[UnsentCall, ...] = ()
         _groups.add(self._group)
+
+    @classmethod
+    def attach(cls, session: str, *, service: Session | None = None, **options: Any) -> Self:
+        """Go on with a session whose driver has ended, here or on another machine.
+
+        Returns an executor that drives the session from now on. :attr:`attached` has the futures of all calls
+        that were sent, :attr:`unsent` names the others, which existed only in the old driver. Takes up to a
+        minute where the old driver was on another machine and did not shut down, and the settle window where
+        calls are missing. Raises SessionInUse while another process drives the session, SessionNotFound,
+        SessionMismatch.
+        """
+        used = service or Session()
+        check_exists(used, session)
+        executor = cls(session=session, service=used, **options)
+        executor._owns_session = service is None
+        try:
+            calls, unsent = found_again(used, session)
+        except BaseException:
+            executor.shutdown()
+            raise
+        executor._attached = tuple(call.future for call in calls)
+        executor._unsent = tuple(unsent)
+        for call in calls:
+            executor._dispatcher.take_over(call, executor._group)
+        return executor
+
+    @property
+    def attached(self) -> tuple[ProminenceFuture[Any], ...]:
+        """The futures of the calls that :meth:`attach` found, in the order in which they were submitted."""
+        return self._attached
+
+    @property
+    def unsent(self) -> tuple[UnsentCall, ...]:
+        """The calls that :meth:`attach` found to have never been sent; submit them again."""
+        return self._unsent
 
     @overload
     def submit(self, fn: str | Sequence[str] | Task | Job, /) -> ProminenceFuture[CompletedJob]: ...
@@ -153,7 +205,7 @@ class ProminenceExecutor(Executor):
         """
         self.shutdown()
         if delete:
-            self._dispatcher.objects.delete_all()
+            self._dispatcher.forget()
 
     def with_options(self, **options: Any) -> ProminenceExecutor:
         """An executor with some options replaced (whole: ``env`` too), which shares all else with this one.
@@ -168,7 +220,8 @@ class ProminenceExecutor(Executor):
         other._shipment = Shipment(other._options.ship) if "ship" in options else self._shipment
         other._owns_session = False
         other._dispatcher = self._dispatcher
-        other._group = Group(self._group)
+        other._group = Group(self._dispatcher, self._group)
+        other._attached, other._unsent = (), ()
         _groups.add(other._group)
         return other
 
@@ -179,15 +232,14 @@ class ProminenceExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; wait for those that are under way, as the standard library does.
 
-        With ``cancel_futures`` calls that were not sent yet are cancelled; jobs that were sent go on.
+        With ``cancel_futures`` calls that were not sent yet are cancelled; jobs that were sent go on. What
+        waiting means is up to ``on_exit``.
         """
         self._group.close(cancel=cancel_futures)
         if cancel_futures:
             self._dispatcher.cancel_pending(set(self._group.unfinished()))
         if wait and not self._dispatcher.is_finishing_here():
-            self._group.wait()
-            if self._group.is_root:
-                self._dispatcher.join()
+            self._group.finish()
             if self._owns_session:
                 self._dispatcher.session.close()
 
@@ -219,6 +271,8 @@ def _leave(groups: Sequence[Group]) -> None:
     for group in groups:
         group.abandon()
     _say(f"{len(left)} jobs are left to go on (ids {_ids(left)})")
+    for name in sorted({group.session_name for group in groups if group.session_name is not None}):
+        _say(f"come back to them with ProminenceExecutor.attach({name!r})")
 
 
 def _ids(futures: Sequence[ProminenceFuture[Any]]) -> str:
@@ -246,7 +300,7 @@ def _finish_before_exit() -> None:
         group.close()
     try:
         for group in groups:
-            group.wait()
+            group.finish()
     except KeyboardInterrupt:
         _leave(groups)
 

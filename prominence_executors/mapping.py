@@ -135,7 +135,7 @@ class Sender:
         """All items in chunks of that size; many chunks as arrays."""
         chunks = [list(items[start : start + size]) for start in range(0, len(items), size)]
         most = min(ARRAY_MOST, self._dispatcher.most // 2)  # the next begins while the last jobs of one run
-        if most < ARRAY_FROM:
+        if most < ARRAY_FROM or self._dispatcher.session_name is not None:  # which notes call by call
             return [self.send(chunk) for chunk in chunks]
         pages = [chunks[start : start + most] for start in range(0, len(chunks), most)]
         return [sent for page in pages for sent in self._send_page(page)]

@@ -69,7 +69,10 @@ class Submittable:
     def chunk(self, function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Call:
         """The calls of a function with each of some items, as one job; its future gives their outcomes."""
         name = function_name(function)
-        return self._packed(name, lambda: self.packer.chunk(function, items), self._outcomes_of(items, name))
+        outcome = self._outcomes_of(items, name)
+        call = self._packed(name, lambda: self.packer.chunk(function, items), outcome)
+        call.items = len(items)
+        return call
 
     def array(
         self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]
@@ -118,6 +121,7 @@ class Submittable:
             return _refused(self.options.job("true", session=None, default_name=name), error)
         call = self._call(self._job_of(packed, name), outcome)
         call.contents = packed.contents
+        call.kind = "function"
         call.guarantee = self.guarantee
         call.may_rerun = self.options.may_rerun
         return call
@@ -169,6 +173,7 @@ class Submittable:
             outcome,
             forwards_output=self.options.forward_output,
             retries=self.options.retries,
+            kind="command" if self.options.check else "unchecked",
         )
 
 

@@ -115,6 +115,11 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         return bool(self.features)
 
     @property
+    def settle_window(self) -> float:
+        """Seconds in which a submission whose answer was lost may still arrive."""
+        return self._transport.settle_s
+
+    @property
     def recognises_submissions(self) -> bool:
         """True when a repeated submission is answered with the first one's id, by a service of this library.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Submitted(NamedTuple):
@@ -21,6 +24,8 @@ class Submission:
 
     def __init__(self, tag: str = "", *, sends: int = 0) -> None:
         self.tag = tag
+        self.marks: Mapping[str, str] = {}
+        """Labels that what is submitted carries beside those of its description."""
         self.has_fence = False
         """What is submitted sees to it itself that only one of several does the work: all may live."""
         self.sends = sends

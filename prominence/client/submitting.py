@@ -102,7 +102,8 @@ class _Call:
         self._submission = submission
         self._all_sends_are_ours = submission.sends == 0
         self._doubt: ProminenceError = ProminenceError("an earlier request may have arrived")
-        labelled = {**description, "labels": {**description.get("labels", {}), SUBMISSION_LABEL: self._tag}}
+        labels = {**description.get("labels", {}), **submission.marks, SUBMISSION_LABEL: self._tag}
+        labelled = {**description, "labels": labels}
         self._post = Request("POST", path, Kind.SUBMIT, body=_body(labelled))
         self._deadline = self._clock.monotonic() + DEADLINE_S + 2 * transport.settle_s
         self._twins = Twins(transport, path, self._tag, self._deadline)

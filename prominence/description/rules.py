@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from prominence.description.checks import Violation, raise_invalid
 from prominence.description.rules_common import (
+    CALL_LABEL,
+    SESSION_LABEL,
     SUBMISSION_LABEL,
     check_label,
     check_name,
@@ -20,7 +22,9 @@ from prominence.description.rules_size import MAX_REQUEST, check_size
 from prominence.description.rules_workflow import check_workflow, dependency_cycle, unknown_parents
 
 __all__ = [
+    "CALL_LABEL",
     "MAX_REQUEST",
+    "SESSION_LABEL",
     "SUBMISSION_LABEL",
     "Violation",
     "check_job",

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SUBMISSION_LABEL: Final = "prominencesubmission"
-"""Name of the label by which a submission is found again; users cannot set it, in any case."""
+"""Name of the label by which a submission is found again."""
+
+SESSION_LABEL: Final = "prominencesession"
+"""Name of the label by which all jobs of an executor's session are found."""
+
+CALL_LABEL: Final = "prominencecall"
+"""Name of the label that tells which of its session's calls a job is for."""
+
+_RESERVED_LABELS: Final = frozenset({SUBMISSION_LABEL, SESSION_LABEL, CALL_LABEL})
 
 MAX_LENGTH: Final = 512
 """Characters in a name, a label's name or a label's value."""
@@ -41,8 +49,8 @@ _LABEL_VALUE: Final = re.compile(r"[\w\-./]+")
 
 
 def is_reserved(label: object) -> bool:
-    """Whether a label's name is the submission tag's, in upper or lower case."""
-    return isinstance(label, str) and label.lower() == SUBMISSION_LABEL
+    """Whether a label is this library's own, in upper or lower case: users cannot set those."""
+    return isinstance(label, str) and label.lower() in _RESERVED_LABELS
 
 
 def _fits(value: str) -> bool:
@@ -138,15 +146,15 @@ def check_object_name(text: object) -> None:
 
 
 def reserved_labels(path: str, value: object) -> Iterator[Violation]:
-    """The rule for descriptions written by users: the submission tag is not theirs to set."""
+    """The rule for descriptions written by users: some labels are not theirs to set."""
     found = value.get("labels") if isinstance(value, dict) else None
     for label in found if isinstance(found, dict) else ():
         if is_reserved(label):
             yield Violation(
                 join(join(path, "labels"), label),
                 found[label] if isinstance(found, dict) else None,
-                "reserved for the submission tag",
-                f'label name "{label}" is reserved for the submission tag',
+                "reserved for this library",
+                f'label name "{label}" is reserved for this library',
                 "invalid",
             )
 

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from prominence.description.rules import SUBMISSION_LABEL
+from prominence.description.rules import SUBMISSION_LABEL, is_reserved
 from prominence.local import queue_limits
 from prominence.local.engine import AttemptId, Change, Engine, Outcome, Stream
 from prominence.local.errors import NO_SUCH_JOB, Refusal
@@ -168,7 +168,7 @@ class Jobs:
         labels = {
             name: value
             for name, value in (description.pop("labels", None) or {}).items()
-            if name != SUBMISSION_LABEL
+            if not is_reserved(name)
         }
         return await self.create({**description, **({"labels": labels} if labels else {})})
 

@@ -18,7 +18,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.description.rules import SUBMISSION_LABEL
+from prominence.description.rules import SUBMISSION_LABEL, is_reserved
 from prominence.local.engine import AttemptId
 from prominence.local.errors import Refusal
 from prominence.local.ledger import Created
@@ -81,7 +81,7 @@ class WorkflowTables:
         """The same workflow anew; it is no submission of its own, so it does not carry a submission label."""
         if self._row(workflow) is None:
             raise Refusal(400, _UNKNOWN)
-        return self.create(_without_tag(self.descriptions([workflow])[workflow]))
+        return self.create(_without_marks(self.descriptions([workflow])[workflow]))
 
     def rerun(self, workflow: int) -> Created:
         """A workflow in which what failed, and what waited for it, is run again; the rest counts as done."""
@@ -91,7 +91,7 @@ class WorkflowTables:
             raise Refusal(400, reason)
         if row["status"] == "completed":
             raise Refusal(400, "Workflow resubmission failed")
-        description = _without_tag(self.descriptions([workflow])[workflow])
+        description = _without_marks(self.descriptions([workflow])[workflow])
         with self._store.atomic(survive_power_loss=True):
             created = self._insert(description, description["labels"], None, row["total"])
             renewed = {old["id"]: self._renew(created.id, old) for old in self._templates(workflow)}
@@ -359,6 +359,6 @@ class WorkflowTables:
         return self._store.read("select * from templates where workflow = ? order by id", [workflow])
 
 
-def _without_tag(description: dict[str, Any]) -> dict[str, Any]:
+def _without_marks(description: dict[str, Any]) -> dict[str, Any]:
     labels = description.get("labels") or {}
-    return {**description, "labels": {k: v for k, v in labels.items() if k != SUBMISSION_LABEL}}
+    return {**description, "labels": {k: v for k, v in labels.items() if not is_reserved(k)}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -51,8 +52,11 @@ class ObjectStore:
         """Delete every object of the session, also those that other processes stored."""
         with self._lock:
             self._stored.clear()
+        ours = re.compile(
+            re.escape(self._prefix) + r"[0-9a-f]{64}\.bin"
+        )  # other sessions' names may begin so
         for entry in self._client.list_objects():
-            if entry["name"].startswith(self._prefix):
+            if ours.fullmatch(entry["name"]):
                 self._client.delete_object(entry["name"])
 
     def _ensure(self, name: str, content: bytes) -> None:

@@ -143,7 +143,7 @@ def test_the_submission_label_does_not_come_back() -> None:
 def test_users_cannot_set_the_submission_label(label: str) -> None:
     job = everything()
     job.labels[label] = "ab12"
-    with pytest.raises(InvalidDescription, match="reserved for the submission tag") as caught:
+    with pytest.raises(InvalidDescription, match="reserved for this library") as caught:
         job.validate()
     assert (caught.value.field, caught.value.value) == (f"labels.{label}", "ab12")
     assert check_job(job.to_dict(), reserved_label_allowed=True) == []

@@ -1,0 +1,88 @@
+"""A named session as its driver has it: the lease, and what it notes of its calls."""
+
+from __future__ import annotations
+
+import json
+import platform
+from typing import TYPE_CHECKING, Any, Final
+
+from prominence.exceptions import NotFound, SessionMismatch
+from prominence.version import __version__
+from prominence_executors.sessions import names
+from prominence_executors.sessions.lease import Lease
+from prominence_executors.sessions.manifest import Manifest
+from prominence_executors.sessions.process import is_alive, this_process
+
+if TYPE_CHECKING:
+    from prominence import Session
+    from prominence_executors.attempts import Call
+
+FORMAT: Final = 1
+_DRIVER_CHARACTERS: Final = 8
+
+
+class Driving:
+    """The right to send calls of a session, which other processes can find again by its name."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        """Take the session's lease; raises SessionInUse where another process has it."""
+        names.check_session_name(name)
+        client = session.client
+        self.name = name
+        self._driver = client.new_tag()[:_DRIVER_CHARACTERS]
+        self._client = client
+        self._lease = Lease(client, names.key(name, "lease"), self._driver)
+        self._lease.acquire(self._is_alive)
+        self._lease.keep(self)
+        client.kv_set(
+            names.key(name, "drivers", self._driver), json.dumps(_about_this_driver(client.clock.time()))
+        )
+        self._manifest = Manifest(client, name, self._driver, session.sender.add)
+
+    def note(self, call: Call) -> None:
+        """Take a call down, and have its jobs marked with it."""
+        call.noted = self._manifest.add(call.kind, str(call.job.name), call.items)
+        call.marks = names.marks(self.name, str(call.noted))
+
+    def admit(self, call: Call) -> None:
+        """Return when the call may be sent: others could find it, and no other process drives the session.
+
+        Raises SessionInUse, and what calls about the key-value store raise.
+        """
+        if call.noted is not None:
+            self._manifest.ensure(call.noted)
+        self._lease.check()
+
+    def end(self) -> None:
+        """Let another process drive the session."""
+        self._lease.release()
+
+    def _is_alive(self, driver: str) -> bool | None:
+        try:
+            process = json.loads(self._client.kv_get(names.key(self.name, "drivers", driver)))["process"]
+        except NotFound:
+            return None
+        return is_alive(process)
+
+
+def order_of_drivers(session: Session, name: str) -> dict[str, int]:
+    """The drivers that a session has had, each with its place in their order; empty for an unknown session.
+
+    Raises SessionMismatch where a release has written it that keeps sessions in another form.
+    """
+    values = session.client.kv_values(names.key(name, "drivers"))
+    found = {key.rpartition("/")[2]: json.loads(value) for key, value in values.items()}
+    for about in found.values():
+        if about["format"] != FORMAT:
+            raise SessionMismatch(
+                f"session {name!r} is kept in form {about['format']} (release {about['prominence']}), and "
+                f"this release ({__version__}) knows form {FORMAT}: attach with that release"
+            )
+    return {
+        driver: place for place, driver in enumerate(sorted(found, key=lambda each: found[each]["began"]))
+    }
+
+
+def _about_this_driver(now: float) -> dict[str, Any]:
+    versions = {"prominence": __version__, "python": platform.python_version()}
+    return {"format": FORMAT, **versions, "began": now, "process": this_process()}
