@@ -14,7 +14,8 @@ from support.until import until
 
 from prominence import Session
 from prominence.exceptions import CallLost, InvalidDescription, JobDeleted, JobFailedError
-from prominence_executors import ProminenceExecutor
+from prominence.local.machine.files import AttemptFiles
+from prominence_executors import ProminenceExecutor, Retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,6 +206,32 @@ def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) ->
 
     assert list(executor.map(abs, [])) == []
     assert number_of_jobs(session) == before
+
+
+def test_a_job_of_an_array_whose_machine_is_lost_is_tried_again_with_its_own_items(
+    service: LocalService, session: Session, tmp_path: Path
+) -> None:
+    def wait_once(mark: str, number: int) -> int:
+        if number == 1 and not os.path.exists(mark):  # noqa: PTH110 - runs elsewhere
+            with open(mark, "w"):  # noqa: PTH123
+                pass
+            threading.Event().wait(50)
+        return number
+
+    mark = tmp_path / "was-begun"
+    with ProminenceExecutor(session=session, retries=Retries(infrastructure=1)) as executor:
+        array = executor._submittable().array(wait_once, [[(str(mark), number)] for number in range(3)])
+        assert array is not None
+        executor._dispatcher.add(array, executor._group)
+        until(mark.exists)
+        future = array.calls[1].future
+        claim = until(AttemptFiles(service.state.attempts / f"{until(lambda: future.job.id)}-1").claimed_by)
+        os.kill(claim.pid, 9)
+
+        found = [call.future.result() for call in array.calls]
+
+    assert [outcome.value for (outcome,) in found] == [0, 1, 2]
+    assert [len(call.future.attempts) for call in array.calls] == [1, 2, 1]
 
 
 class TestBehindFence:
