@@ -31,6 +31,8 @@ RESULT: Final = "prominence-result.bin"
 INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
+_CARRIED: Final = ("__init__.py", "fence.py", "plain_json.py", "store.py")
+
 
 @dataclass(frozen=True, slots=True)
 class PackedCall:
@@ -118,7 +120,6 @@ def pickler() -> bytes:
     """cloudpickle, and what the runner imports, as an archive that Python can import from."""
     package = Path(cloudpickle.__file__).parent
     sources = [(f"cloudpickle/{file.name}", file.read_bytes()) for file in package.glob("*.py")]
-    for name in ("__init__", "fence", "store"):
-        content = (files("prominence_executors.runner") / f"{name}.py").read_bytes()
-        sources.append((f"prominence_runner/{name}.py", content))
+    runner_files = files("prominence_executors.runner")
+    sources += [(f"prominence_runner/{name}", (runner_files / name).read_bytes()) for name in _CARRIED]
     return modules.archive(sources)
