@@ -9,16 +9,19 @@ import click
 from prominence import Job
 from prominence.cli.arguments import target
 from prominence.cli.listing import described
-from prominence.cli.output import as_json, elapsed, show_json, when
+from prominence.cli.output import as_json, elapsed, note, show_json, show_table, when
 from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.advice import next_step
 from prominence_executors.failures import failure
+from prominence_executors.sessions.leftovers import leftovers, look_again
 
 if TYPE_CHECKING:
     from prominence import Session
     from prominence.cli.arguments import Target
+    from prominence_executors.sessions.leftovers import Leftovers
 
 _JOBS_SHOWN: Final = 20
+_DAY_S: Final = 86_400
 _EVENTS: Final = {"createTime": "created", "startTime": "started", "endTime": "ended"}
 
 
@@ -95,3 +98,56 @@ def _show(found: dict[str, Any], now: float) -> None:
     if stderr := found.get("stderr"):
         click.echo("  last lines of stderr:")
         click.echo("\n".join(f"    {line}" for line in stderr.splitlines()))
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Leave sessions that were used since.",
+)
+@click.option(
+    "--session",
+    "chosen",
+    multiple=True,
+    metavar="NAME",
+    help="Delete only this one, whatever its age. Can be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
+@as_json
+@click.pass_obj
+def gc(session: Session, *, older_than: float, chosen: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Delete objects and keys that executors have left.
+
+    Jobs and their outputs are not touched, nor are sessions that have queued or running jobs, or a program
+    that drives them. Results of function calls of a deleted session cannot be had any more.
+
+    \b
+    Example:
+      prominence gc --older-than 7 --dry-run
+    """
+    client = session.client
+    before = client.clock.time() - older_than * _DAY_S
+    found = [
+        each
+        for each in leftovers(client)
+        if not each.is_active and (each.session in chosen if chosen else (each.last_used or 0) <= before)
+    ]
+    look_again(client, found)
+    abandoned = [each for each in found if not each.is_active]
+    _show_leftovers(abandoned, as_json=as_json)
+    for each in () if dry_run else abandoned:
+        each.delete(client)
+    note(f"{len(abandoned)} sessions {'would be' if dry_run else 'were'} deleted")
+
+
+def _show_leftovers(found: list[Leftovers], *, as_json: bool) -> None:
+    if as_json:
+        names = ("session", "last_used", "objects", "size", "keys")
+        show_json([{name: getattr(each, name) for name in names} for each in found])
+        return
+    rows = [(each.session, when(each.last_used), len(each.objects), each.size, each.keys) for each in found]
+    show_table(("SESSION", "LAST USED", "OBJECTS", "BYTES", "KEYS"), rows)

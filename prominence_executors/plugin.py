@@ -48,9 +48,9 @@ def register(manager: pluggy.PluginManager) -> None:
 
 @hookimpl
 def prominence_commands() -> list[click.Command]:
-    from prominence_executors.commands import explain
+    from prominence_executors.commands import explain, gc
 
-    return [explain]
+    return [explain, gc]
 
 
 def available() -> dict[str, Callable[..., Executor]]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE_S: Final = 60.0
-_RENEWED_EVERY_S: Final = 15.0
+RENEWED_EVERY_S: Final = 15.0
 _LOOKED_AT_EVERY_S: Final = 1.0
-_FREE: Final = "free"
+FREE: Final = "free"
 
 
 class Lease:
@@ -53,8 +53,8 @@ class Lease:
             if found is None:
                 self._client.kv_set(self._key, self._value)
                 continue
-            alive = False if found == _FREE else is_alive(_driver_of(found))
-            if alive or (seen is not None and found not in {seen, _FREE}):
+            alive = False if found == FREE else is_alive(_driver_of(found))
+            if alive or (seen is not None and found not in {seen, FREE}):
                 raise _in_use(self._key, found)
             if found != seen:
                 seen, seen_at = found, clock.monotonic()
@@ -76,7 +76,7 @@ class Lease:
         ):  # this process did not run for a while
             self._renew()
         if self._is_over:
-            raise _in_use(self._key, self._read() or _FREE)
+            raise _in_use(self._key, self._read() or FREE)
 
     def release(self) -> None:
         """Let others have it; what cannot be told to the service ends by itself after ``LEASE_S``."""
@@ -87,7 +87,7 @@ class Lease:
             return
         with self._renewing:
             try:
-                self._swap(self._value, _FREE)
+                self._swap(self._value, FREE)
             except ProminenceError as error:
                 log.warning("the lease %s is not released: %s", self._key, error)
 
@@ -95,7 +95,7 @@ class Lease:
         while True:
             with self._condition:
                 if not self._is_over:
-                    self._client.clock.wait(self._condition, _RENEWED_EVERY_S)
+                    self._client.clock.wait(self._condition, RENEWED_EVERY_S)
                 if self._is_over:
                     return
             if owner() is None:
