@@ -169,6 +169,11 @@ def test_an_unknown_job_is_not_found(session: Session) -> None:
     assert not job.delete()
 
 
+def test_a_wait_that_ends_before_the_service_has_shown_the_job_says_so(session: Session) -> None:
+    with pytest.raises(WaitTimeout, match="not shown job 987654 within 0.05 s: it may not exist"):
+        Job(id=987654, session=session).wait(0.05)
+
+
 def test_a_job_that_was_not_created_says_so(session: Session) -> None:
     job = make(session, "true")
 

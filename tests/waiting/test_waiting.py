@@ -111,14 +111,6 @@ def test_a_wait_without_timeout_has_no_end_of_its_own(
     assert clock.elapsed > 3 * 86_400
 
 
-def test_a_wait_that_has_heard_nothing_does_not_say_that_the_job_goes_on(
-    service: ScriptedService, session: Session
-) -> None:
-    service.be_away(1800)
-    with pytest.raises(WaitTimeout, match="the service has not shown job 7 within 1 s: it may not exist"):
-        Job(id=7, session=session).wait(1)
-
-
 @pytest.mark.parametrize("timeout", ["5", None, True, float("inf")])
 def test_a_timeout_is_a_number_of_seconds(timeout: Any, service: ScriptedService, session: Session) -> None:
     with pytest.raises(InvalidDescription, match=r"timeout = .*seconds as a number, 0 to wait for ever"):
