@@ -170,7 +170,7 @@ def test_an_unknown_job_is_not_found(session: Session) -> None:
 
 
 def test_a_wait_that_ends_before_the_service_has_shown_the_job_says_so(session: Session) -> None:
-    with pytest.raises(WaitTimeout, match="not shown job 987654 within 0.05 s: it may not exist"):
+    with pytest.raises(WaitTimeout, match=r"not shown job 987654 within 0\.05 s: it may not exist"):
         Job(id=987654, session=session).wait(0.05)
 
 
