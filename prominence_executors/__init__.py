@@ -8,10 +8,12 @@ from prominence_executors.future import ProminenceFuture
 from prominence_executors.options import JobOptions
 from prominence_executors.outcome import CompletedJob
 from prominence_executors.plugin import available, create, host_adapters, register
+from prominence_executors.stats import ExecutorStats
 
 __all__ = [
     "Attempt",
     "CompletedJob",
+    "ExecutorStats",
     "JobOptions",
     "ProminenceExecutor",
     "ProminenceFuture",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -32,6 +32,7 @@ from prominence_executors.arrays import ArrayRun
 from prominence_executors.attempts import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.sessions import names
+from prominence_executors.stats import ExecutorStats, way_it_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class Group:
         self._is_open = True
         self._holds = 0
         self._is_abandoned = False
+        self._ended: Counter[str] = Counter()
         self.is_cancelled = False
 
     @property
@@ -112,6 +114,7 @@ class Group:
     def discard(self, future: ProminenceFuture[Any]) -> None:
         with self._condition:
             self._unfinished.discard(future)
+            self._ended[way_it_ended(future)] += 1
             if not self._unfinished:
                 self._condition.notify_all()
         if self._parent is not None:
@@ -149,6 +152,10 @@ class Group:
     def unfinished(self) -> list[ProminenceFuture[Any]]:
         with self._condition:
             return list(self._unfinished)
+
+    def stats(self) -> ExecutorStats:
+        with self._condition:
+            return ExecutorStats.of(self._unfinished, self._ended)
 
     def wait_for_late(self) -> None:
         """Return when no more futures will be added."""

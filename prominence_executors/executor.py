@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import Executor
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from prominence import Session
@@ -21,6 +22,7 @@ from prominence_executors.fence import check_guarantee, guarantee_in_force
 from prominence_executors.options import JobOptions
 from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
 from prominence_executors.sessions.driving import Driving
+from prominence_executors.stats import table
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.mapping import ChunkSize, Results
     from prominence_executors.outcome import CompletedJob
+    from prominence_executors.stats import ExecutorStats
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -258,8 +261,21 @@ class ProminenceExecutor(Executor):
             _leave([self._group])
             raise
 
+    def stats(self) -> ExecutorStats:
+        """Numbers of this executor's calls by their state, as last heard and without asking."""
+        return self._group.stats()
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} image={self._options.image!r} max_workers={self._max_workers}>"
+        described = " ".join(f"{name}={value!r}" for name, value in self._described().items())
+        return f"<{type(self).__name__} {described}: {self.stats()}>"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, {**self._described(), **asdict(self.stats())})
+
+    def _described(self) -> dict[str, object]:
+        name = self._group.session_name
+        shown = {"image": self._options.image, "max_workers": self._max_workers}
+        return shown if name is None else {"session": name, **shown}
 
 
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from prominence.exceptions import ProminenceError
+from prominence_executors.stats import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,6 +139,12 @@ class ProminenceFuture(Future[R]):
 
     def _saw(self, snapshot: JobSnapshot) -> None:
         self._snapshot = snapshot
+
+    def _repr_html_(self) -> str:
+        rows: dict[str, object] = {"job": self.job.id, "name": self.job.name, "status": self.status}
+        if self.done() and not self.cancelled() and (error := self.exception()) is not None:
+            rows["error"] = f"{type(error).__name__}: {error}"
+        return table(type(self).__name__, rows)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} job={self._job.id} status={self.status} at {id(self):#x}>"

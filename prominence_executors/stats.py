@@ -1,0 +1,64 @@
+"""Numbers of an executor's calls, and how executors and futures are shown in notebooks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from prominence_executors.future import ProminenceFuture
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorStats:
+    """Numbers of calls by what they are at: waiting here, queued at the service, running, or ended."""
+
+    pending: int = 0
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(asdict(self).values())
+
+    @classmethod
+    def of(cls, unfinished: Iterable[ProminenceFuture[Any]], ended: Mapping[str, int]) -> ExecutorStats:
+        """From the calls that have not ended, and the numbers of those that have."""
+        states = Counter(_state(future) for future in unfinished)
+        return cls(**(states + Counter(ended)))
+
+    def __str__(self) -> str:
+        return (
+            ", ".join(f"{number} {state}" for state, number in asdict(self).items() if number) or "no calls"
+        )
+
+
+def way_it_ended(future: ProminenceFuture[Any]) -> str:
+    """The name of the number that counts a future which is done."""
+    if future.cancelled():
+        return "cancelled"
+    return "succeeded" if future.exception() is None else "failed"
+
+
+def table(title: str, rows: Mapping[str, object]) -> str:
+    """HTML of a name and value a row."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+        for name, value in rows.items()
+    )
+    return f"<table><caption>{escape(title)}</caption>{cells}</table>"
+
+
+def _state(future: ProminenceFuture[Any]) -> str:
+    if future.done():
+        return way_it_ended(future)
+    if future.job.id is None:
+        return "pending"
+    return "running" if future.status == "running" else "queued"
