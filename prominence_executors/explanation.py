@@ -29,7 +29,7 @@ def explain(future: ProminenceFuture[Any]) -> str:
     if error is not None:
         first_line = str(error).partition("\n")[0]
         parts.append(f"cause: {type(error).__name__}: {first_line}")
-    if evidence := list(_evidence(snapshot, error)):
+    if evidence := [*_earlier_attempts(future), *_evidence(snapshot, error)]:
         parts.append("evidence:\n" + _indented(evidence))
     parts.append(f"next step: {_next_step(future, error)}")
     return "\n".join(parts) + "\n"
@@ -53,6 +53,13 @@ def _moments(snapshot: JobSnapshot) -> Iterator[str]:
         if (moment := snapshot.events.get(name)) is not None:
             end = f": {snapshot.status}" if what == "ended" and snapshot.has_ended else ""
             yield f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC  {what}{end}"
+
+
+def _earlier_attempts(future: ProminenceFuture[Any]) -> Iterator[str]:
+    for attempt in future.attempts:
+        if attempt.job is not future.job and attempt.error is not None:
+            first_line = str(attempt.error).partition("\n")[0]
+            yield f"job {attempt.job.id} was tried before: {type(attempt.error).__name__}: {first_line}"
 
 
 def _evidence(snapshot: JobSnapshot | None, error: BaseException | None) -> Iterator[str]:

@@ -12,11 +12,12 @@ from support.until import until
 
 from prominence import Resources, exceptions
 from prominence.exceptions import JobFailedError, ProminenceError, ResultError
-from prominence_executors import ProminenceExecutor
+from prominence_executors import ProminenceExecutor, Retries
 from prominence_executors.advice import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from prominence import Session
     from prominence_executors import ProminenceFuture
@@ -80,6 +81,17 @@ def test_what_was_never_sent(executor: ProminenceExecutor) -> None:
         "cause: TypeError: cannot pickle '_thread.lock' object\n"
         "next step: correct the function, or what it was given\n"
     )
+
+
+def test_attempts_before(executor: ProminenceExecutor, tmp_path: Path) -> None:
+    def make(path: Path) -> None:
+        path.mkdir()
+
+    (tmp_path / "there").mkdir()
+    text = told(executor.with_options(retries=Retries(user=1)).submit(make, tmp_path / "there"))
+
+    assert "evidence:\n  job N was tried before: FileExistsError: [Errno 17]" in text
+    assert "cause: FileExistsError" in text
 
 
 def test_success(executor: ProminenceExecutor) -> None:
