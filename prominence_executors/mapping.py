@@ -240,9 +240,13 @@ class Results(Iterator[R]):
         chunk = self._chunks[0]
         error = self._wait_for(chunk.future)
         self._chunks.popleft()
-        self._ready.extend(
-            chunk.future.result() if error is None else [ItemOutcome(error=error)] * chunk.size
-        )
+        if error is not None:
+            self._ready.extend([ItemOutcome(error=error)] * chunk.size)
+        else:
+            outcomes = chunk.future.result()
+            self._ready.extend(outcomes)
+            # Who still holds the future, as the thread that settles it may, is not to hold the values.
+            outcomes[:] = [ItemOutcome(seconds=each.seconds) for each in outcomes[:1]] * chunk.size
         self._chunks.extend(map(self._sender.send, islice(self._unsent, 1)))
 
     def _wait_for(self, future: Future[Any]) -> BaseException | None:
