@@ -87,6 +87,11 @@ _mountpoint = first_of(
         _MOUNT_RULE,
         "the mountpoint for an artifact must be an absolute path",
     ),
+    require(
+        lambda value: value.count(":") == 1 and value.split(":")[1].strip("/") != "",
+        _MOUNT_RULE,
+        "the mountpoint for an artifact must be one path, and not that of all files",
+    ),
 )
 
 ARTIFACT_FIELDS: Final = {

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import time
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_LEAST_FREE_BYTES: Final = 256 * 1024  # a database needs as much to be opened
 _SECRET_BYTES: Final = 32
 _LEADING_ID: Final = re.compile(r"[0-9]{1,18}(?=[-.])")
 _LOOKERS_S: Final = 2.0  # others hold the service's lock for moments only, to see whether it is free
@@ -87,6 +89,7 @@ class StateDirectory:
         self._port = path / "port"
         self._secret = path / "secret"
         self._published: int | None = None
+        self._place: tuple[int, int] | None = None
 
     def open(self) -> None:
         try:
@@ -127,7 +130,8 @@ class StateDirectory:
             os.close(before)
 
     def withdraw(self) -> None:
-        self._endpoint.unlink(missing_ok=True)
+        if not self.is_lost():
+            self._endpoint.unlink(missing_ok=True)
 
     def endpoint(self) -> Endpoint | None:
         """The service that runs now; None when none does, whatever an older file says.
@@ -190,6 +194,15 @@ class StateDirectory:
                 "restore it from a copy, or move it away to start with an empty one"
             )
 
+    def refuse_full_disk(self, cause: Exception) -> None:
+        """Raise LocalServiceError where there is no room, which is then why something failed."""
+        free = shutil.disk_usage(self.path).free if self.path.is_dir() else _LEAST_FREE_BYTES
+        if free < _LEAST_FREE_BYTES:
+            raise LocalServiceError(
+                f"the disk of the state directory {self.path} is full ({cause}): make room there, or name "
+                "a directory on another disk with PROMINENCE_LOCAL_DIR"
+            ) from cause
+
     def erase(self) -> None:
         """Remove everything but the locks, one of which the caller holds."""
         for entry in self.path.iterdir():
@@ -209,7 +222,15 @@ class StateDirectory:
         with self._locked(self._server.name, fcntl.LOCK_EX, patience_s=_LOOKERS_S) as mine:
             if mine:
                 self._server.write_text(str(os.getpid()))
+                self._place = _place(self._server)
             yield mine
+
+    def is_lost(self) -> bool:
+        """True where what this service holds is not the directory at its path any more.
+
+        Somebody has removed it, or put another in its place, where another service may run.
+        """
+        return self._place is not None and self._place != _place(self._server)
 
     @contextmanager
     def vacant(self) -> Iterator[bool]:
@@ -245,6 +266,15 @@ class StateDirectory:
             yield _lock(descriptor, how, patience_s)
         finally:
             os.close(descriptor)
+
+
+def _place(file: Path) -> tuple[int, int] | None:
+    """What a file is, whatever its path; None where there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _names_in(directory: Path) -> list[str]:

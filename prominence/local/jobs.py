@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -34,7 +35,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DELETED_REASON: Final = "Job deleted by user"
-_STATUS_OF: Final = {"finished": "completed", "failed": "failed", "killed": "killed", "lost": "failed"}
+_STATUS_OF: Final = {
+    "finished": "completed",
+    "failed": "failed",
+    "killed": "killed",
+    "lost": "failed",
+    "cancelled": "deleted",
+}
 _RECORD_AGAIN_S: Final = 1.0
 _CHANGES_AT_ONCE: Final = 200
 
@@ -60,6 +67,7 @@ class Jobs:
         self._attempts = attempts
         self._limits = limits
         self._idempotent = idempotent
+        self._deletions_to_record: set[AttemptId] = set()
         self.url = attempts.url
         self.inputs = self._attempts.inputs
         self.pages = ledger.pages
@@ -147,9 +155,23 @@ class Jobs:
         return created
 
     async def delete(self, ids: Iterable[int]) -> bool:
-        """End jobs; False when none of them is in the queue. One that has ended is only called deleted."""
+        """End jobs; False when none of them is in the queue. One that has ended is only called deleted.
+
+        Where that cannot be recorded they are ended all the same, and the end is recorded when it can be.
+        """
         rows = [row for row in self._rows_by_id(ids) if self._is_in_queue(row) and row["status"] != "deleted"]
-        active = [row for row in rows if row["status"] in ACTIVE]
+        attempts = [_attempt(row) for row in rows if row["status"] in ACTIVE]
+        try:
+            await self._record_deletion(rows)
+        except sqlite3.Error:
+            self._deletions_to_record.update(attempts)
+            await self.cancel(attempts)
+            raise
+        self._ledger.tell_waiting()
+        await self.cancel(attempts)
+        return bool(rows)
+
+    async def _record_deletion(self, rows: Sequence[sqlite3.Row]) -> None:
         with self._store.atomic():
             for row in rows:
                 if row["status"] in ACTIVE:
@@ -157,9 +179,6 @@ class Jobs:
                 else:
                     self._ledger.update(JOBS, row["id"], status="deleted", reason=DELETED_REASON)
         await self._store.committed()
-        self._ledger.tell_waiting()
-        await self.cancel([_attempt(row) for row in active])
-        return bool(rows)
 
     async def clone(self, job: int) -> Created:
         """Accept a job with the description of another one, as a submission of its own."""
@@ -260,7 +279,15 @@ class Jobs:
                 started = row["started"] if began is None else int(began)
                 self._ledger.update(JOBS, row["id"], started=started, ended=int(change.time))
             return False
-        return self._record_end(row, change.outcome)
+        return self._record_end(row, self._as_deleted(change.attempt, change.outcome))
+
+    def _as_deleted(self, attempt: AttemptId, outcome: Outcome) -> Outcome:
+        """The outcome of an attempt, said as its user has to hear it if it was ended by deleting the job."""
+        if outcome.status == "cancelled" or (
+            outcome.status == "lost" and attempt in self._deletions_to_record
+        ):
+            return replace(outcome, status="cancelled", reason=DELETED_REASON)
+        return outcome
 
     def _record_end(self, row: sqlite3.Row, outcome: Outcome) -> bool:
         job = row["id"]

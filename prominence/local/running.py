@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
-from prominence.local.errors import NO_SUCH_JOB, Refusal
+from prominence.local.errors import NO_SUCH_JOB, Refusal, not_stored
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,13 +49,15 @@ class RunningJobs:
         """Keep a file or directory of a job as it is now, in place of an earlier snapshot."""
         row = self._running(job)
         wanted = _in_scratch(path, json.loads(row["description"]))
-        self._snapshots.mkdir(mode=0o700, exist_ok=True)
         archive = self._snapshots / self.snapshot_name(job)
         unfinished = archive.with_suffix(f".{secrets.token_hex(4)}.new")
         try:
+            self._snapshots.mkdir(mode=0o700, exist_ok=True)
             if not await self._engine.snapshot(_attempt(row), wanted, unfinished):
                 raise Refusal(400, _INVALID_PATH)
             unfinished.replace(archive)
+        except OSError as error:
+            raise not_stored("the snapshot", error) from error
         finally:
             unfinished.unlink(missing_ok=True)
 

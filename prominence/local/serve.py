@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sqlite3
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Self
 
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _HOST: Final = "127.0.0.1"
 _IDLE_LOOK_S: Final = 5.0
+_LOST_LOOK_S: Final = 2.0
 _TOKEN_LOOK_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 75
 
@@ -77,7 +79,11 @@ def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
     with state.serving() as mine:
         if not mine:
             raise LocalServiceError(f"another service already runs in {options.directory}")
-        asyncio.run(_serve(options, state, ready))
+        try:
+            asyncio.run(_serve(options, state, ready))
+        except (LocalServiceError, OSError, sqlite3.Error) as error:
+            state.refuse_full_disk(error)
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,8 @@ class _Service:
 async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[], None]) -> None:
     listening = _listen(state.last_port())
     port = listening.getsockname()[1]
-    state.keep_port(port)
+    if port != state.last_port():
+        state.keep_port(port)
     url = f"http://{_HOST}:{port}{BASE}"
     service = await _Service.open(options, state, url)
     capacity, _ = service.engine.capacity()
@@ -160,6 +167,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         asyncio.create_task(service.jobs.end_overdue()),
         asyncio.create_task(service.workflows.make_jobs()),
         asyncio.create_task(_keep_token_good(state, service.signer, endpoint)),
+        asyncio.create_task(_end_when_lost(server, state)),
         asyncio.create_task(_end_when_idle(server, service, options.idle_minutes * 60)),
     ]
     for task in background:
@@ -219,9 +227,18 @@ async def _keep_token_good(state: StateDirectory, signer: Signer, endpoint: Endp
     """Publish a new token in time, also when the machine's clock was set and jumped by years."""
     while True:
         await asyncio.sleep(_TOKEN_LOOK_S)
-        if signer.wears_out(endpoint.token):
+        if signer.wears_out(endpoint.token) and not state.is_lost():
             endpoint = replace(endpoint, token=signer.user_token())
             state.publish(endpoint)
+
+
+async def _end_when_lost(server: _Server, state: StateDirectory) -> None:
+    while True:
+        await asyncio.sleep(_LOST_LOOK_S)
+        if state.is_lost():
+            log.critical("the state directory %s was removed: the service ends", state.path)
+            server.end()
+            return
 
 
 async def _end_when_idle(server: _Server, service: _Service, idle_s: float) -> None:

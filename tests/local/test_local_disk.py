@@ -7,8 +7,12 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from support.service import LocalService, job
+from support.service import LocalService, is_alive, job, shell
 from support.until import until
+
+from prominence.exceptions import LocalServiceError
+from prominence.local import daemon
+from prominence.local.machine.files import AttemptFiles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -99,3 +103,54 @@ def test_a_disk_that_was_full_when_the_service_died(on_small_disk: LocalService,
     on_small_disk.start()
 
     _check_all_ran_once(on_small_disk, tmp_path, answers)
+
+
+def test_a_job_whose_output_fills_the_disk_fails_with_the_reason(on_small_disk: LocalService) -> None:
+    fill = shell("dd if=/dev/zero of=big bs=4k 2>/dev/null; while printf x >>big; do :; done 2>/dev/null")
+    job_id = on_small_disk.post_job(fill, outputFiles=["big"])
+
+    ended = on_small_disk.ended(job_id)
+
+    assert ended["status"] == "failed"
+    assert ended["statusReason"] == "Unable to stageout output to object storage"
+    assert on_small_disk.ended(on_small_disk.post_job("true"))["status"] == "completed"
+
+
+def test_a_running_job_can_be_ended_while_the_disk_is_full(on_small_disk: LocalService) -> None:
+    job_id = on_small_disk.post_job("sleep 600")
+    until(lambda: on_small_disk.describe(job_id)["status"] == "running")
+    claim = until(AttemptFiles(on_small_disk.state.attempts / f"{job_id}-1").claimed_by)
+    filler = _fill(on_small_disk.directory)
+
+    answer = on_small_disk.request("DELETE", f"/jobs/{job_id}")
+
+    assert answer.status_code in {200, 503}
+    until(lambda: not is_alive(claim.pid))
+    filler.unlink()
+    ended = on_small_disk.ended(job_id)
+    assert (ended["status"], ended["statusReason"]) == ("deleted", "Job deleted by user")
+
+
+def test_a_snapshot_for_which_there_is_no_room_is_refused(on_small_disk: LocalService) -> None:
+    job_id = on_small_disk.post_job(shell("echo x > file; sleep 600"))
+    until(lambda: on_small_disk.describe(job_id)["status"] == "running")
+    scratch = on_small_disk.state.attempts / f"{job_id}-1" / "scratch"
+    until((scratch / "file").exists)
+    filler = _fill(on_small_disk.directory)
+
+    answer = on_small_disk.request("PUT", f"/jobs/{job_id}/snapshot", params={"path": "file"})
+
+    filler.unlink()
+    assert (answer.status_code, "the snapshot cannot be stored" in answer.text) == (507, True)
+
+
+def test_a_service_is_not_started_on_a_full_disk(on_small_disk: LocalService) -> None:
+    on_small_disk.ended(on_small_disk.post_job("true"))
+    on_small_disk.kill()
+    filler = _fill(on_small_disk.directory)
+
+    with pytest.raises(LocalServiceError, match=r"is full .* make room there"):
+        daemon.ensure(on_small_disk.local)
+
+    filler.unlink()
+    assert on_small_disk.start()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from support.service import LocalService, is_alive
+import requests
+from support.service import LocalService, is_alive, job
 from support.until import until
 
 from prominence import Job, Session, Task
@@ -352,3 +353,33 @@ def test_a_database_that_was_emptied_is_refused(own_service: LocalService) -> No
         daemon.ensure(own_service.local)
 
     assert own_service.state.database.read_bytes() == b""
+
+
+@pytest.mark.full  # a supervisor has 15 s to end by itself
+def test_a_job_is_ended_though_its_supervisor_is_stopped(own_service: LocalService) -> None:
+    job_id = own_service.post_job("sleep 600")
+    until(lambda: own_service.describe(job_id)["status"] == "running")
+    supervisor = _claim_pid(own_service, job_id)
+    task = until(lambda: AttemptFiles(own_service.state.attempts / f"{job_id}-1").noted_tasks()).pop()
+    os.kill(supervisor, signal.SIGSTOP)
+
+    own_service.request("DELETE", f"/jobs/{job_id}")
+
+    until(lambda: not is_alive(task) and not is_alive(supervisor), limit_s=60)
+    until(lambda: "endTime" in own_service.describe(job_id)["events"])
+    assert own_service.describe(job_id)["statusReason"] == "Job deleted by user"
+
+
+def test_a_service_whose_directory_was_removed_ends(own_service: LocalService) -> None:
+    endpoint = own_service.endpoint
+    shutil.rmtree(own_service.directory)
+
+    headers = {"Authorization": f"Bearer {endpoint.token}"}
+    answer = requests.post(f"{endpoint.url}/jobs", json=job("true"), headers=headers, timeout=30)
+
+    assert (answer.status_code, answer.json()["error"]) == (
+        503,
+        "the state directory was removed: this service ends",
+    )
+    until(lambda: not is_alive(endpoint.pid))
+    assert daemon.ensure(own_service.local).pid != endpoint.pid

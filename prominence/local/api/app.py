@@ -72,7 +72,7 @@ def application(
     }
     app = Starlette(routes=[routes.mount(), *presigned.routes()], exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(app, signer, lambda path: bool(routes.methods_of(path)))
+    return Guard(app, signer, lambda path: bool(routes.methods_of(path)), state.is_lost)
 
 
 async def _refusal(_: Request, error: Refusal) -> Response:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from prominence.local.tokens import Signer
 
+LOST: Final = "the state directory was removed: this service ends"
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 _OPEN_PATHS: Final = (f"{BASE}/health", f"{BASE}/openapi.json")
 
@@ -26,7 +27,8 @@ def _needs_token(path: str) -> bool:
 class Guard:
     """An ASGI application in front of another, which finds the token's claims in the scope.
 
-    ``is_known`` tells paths that exist: any other is answered as such, whoever asks.
+    ``is_known`` tells paths that exist: any other is answered as such, whoever asks. Nothing is done once
+    ``is_lost`` says that what is kept here is gone.
     """
 
     def __init__(
@@ -34,11 +36,13 @@ class Guard:
         app: ASGIApp,
         signer: Signer,
         is_known: Callable[[str], bool],
+        is_lost: Callable[[], bool],
         clock: Clock = MACHINE_CLOCK,
     ) -> None:
         self._app = app
         self._signer = signer
         self._is_known = is_known
+        self._is_lost = is_lost
         self._clock = clock
         self._last_request = self._clock.monotonic()
 
@@ -53,6 +57,9 @@ class Guard:
             if not _is_local(scope["headers"]):
                 refusal = refused(403, "only programs on this machine may use the local service")
                 await refusal(scope, receive, send)
+                return
+            if self._is_lost():
+                await refused(503, LOST)(scope, receive, send)
                 return
             if _needs_token(scope["path"]):
                 _, _, token = headers.get(b"authorization", "").partition(" ")

@@ -11,7 +11,6 @@ As with an object store the signature in a URL stands for the permission, and th
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -22,7 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from prominence.local.api.answers import BASE
-from prominence.local.errors import Refusal
+from prominence.local.errors import Refusal, not_stored
 from prominence.local.tokens import OUTPUT_URL_S, UPLOAD_URL_S
 
 if TYPE_CHECKING:
@@ -188,5 +187,4 @@ def _failures() -> Iterator[None]:
     except MultipartError as error:
         raise Refusal(400, f"the form cannot be read: {error}") from error
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        raise Refusal(507 if full else 500, f"the object cannot be stored: {error.strerror}") from error
+        raise not_stored("the object", error) from error

@@ -84,6 +84,8 @@ def unpack(archive: Path, into: Path, room: Room) -> None:
             _unpack_zip(archive, into, room)
         else:
             _decompress(archive, into, room)
+    except RecursionError as error:
+        raise RefusedArchive("a path in it has too many parts") from error
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise RefusedArchive(str(error)) from error
 

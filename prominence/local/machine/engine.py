@@ -33,7 +33,7 @@ from prominence.local.machine.launching import Launcher
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
 from prominence.local.machine.runtimes import choose_runtime, runtime_of
-from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, UNABLE_REASON
+from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, EVICTED, UNABLE_REASON
 from prominence.local.machine.watch import ProcessWatch
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVICTED: Final = "Job was evicted"
 _SITE: Final = "local"
 NO_RESOURCES: Final = "No matching resources"
 _KILL_GRACE_S: Final = 10.0
+_CANCEL_TIME_S: Final = 5.0  # that a supervisor has beyond the grace of its tasks
 _LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
 _LAUNCHER_PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
 _START_AGAIN_S: Final = 2.0
@@ -60,6 +60,7 @@ class _Running:
     needs: Needs
     asked: float
     pid: int | None = None
+    cancelled: float | None = None
     watch: ProcessWatch | None = None
     cleaning: asyncio.Task[None] | None = None
 
@@ -138,15 +139,17 @@ class Machine:
     async def cancel(self, attempts: Iterable[AttemptId]) -> None:
         for attempt in attempts:
             files = self.files(attempt)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 files.cancel.touch(mode=0o600)  # also for a supervisor that has still to claim it
+            except OSError as error:
+                log.warning("attempt %s is ended by a signal alone: %s", attempt, error)
             if self._queue.discard(attempt):
                 self._report(attempt, Outcome("cancelled", time.time()))
-            elif attempt in self._running:
+            elif (running := self._running.get(attempt)) is not None:
+                running.cancelled = time.monotonic()
                 claim = files.claimed_by()
                 if claim is not None and files.is_supervised():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(claim.pid, signal.SIGTERM)
+                    _signal(claim.pid, signal.SIGTERM)
 
     async def recover(self, wanted: Iterable[Attempt], unwanted: Iterable[Attempt]) -> None:
         """Adopt what runs, finish what ended unseen, evict what was lost, queue what never started."""
@@ -323,7 +326,13 @@ class Machine:
                     log.exception("cannot look at attempt %s", attempt)
 
     def _look_at(self, attempt: AttemptId, running: _Running) -> None:
-        if running.pid is None or self.files(attempt).is_supervised():
+        if running.pid is None:
+            return
+        if self.files(attempt).is_supervised():
+            patience_s = _KILL_GRACE_S + _CANCEL_TIME_S
+            if running.cancelled is not None and time.monotonic() - running.cancelled >= patience_s:
+                log.warning("attempt %s does not end; its supervisor is killed", attempt)
+                _signal(running.pid, signal.SIGKILL)  # what it leaves is ended when it is gone
             return
         unclaimed = self.files(attempt).claimed_by() is None
         if not unclaimed or time.monotonic() - running.asked >= _CLAIM_TIME_S:
@@ -390,6 +399,11 @@ class Machine:
     def _append(self, change: Change) -> None:
         self._changes.append(change)
         self._changed.set()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:

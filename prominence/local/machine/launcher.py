@@ -8,6 +8,7 @@ a line (``{"root": attempt directory}``), and answers each with ``{"root": ..., 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -23,7 +24,7 @@ def serve(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended supervisors leave no zombies
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the foreground is for the service
     gc.freeze()  # keeps the children from copying pages only to collect garbage
-    with connection.makefile("rb") as requests:
+    with contextlib.suppress(ConnectionError), connection.makefile("rb") as requests:
         for line in requests:
             root = json.loads(line)["root"]
             try:

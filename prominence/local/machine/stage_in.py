@@ -52,7 +52,10 @@ def _stage_artifact(
     artifact: Mapping[str, Any], objects: Mapping[str, str], scratch: Path, room: archives.Room
 ) -> None:
     url = artifact["url"]
-    name = artifact_name(url)
+    try:
+        name = artifact_name(url)
+    except ValueError:
+        raise StageInFailed(DOWNLOAD_FAILED, "an artifact's URL cannot be read") from None
     target = scratch / name
     target.unlink(missing_ok=True)
     try:

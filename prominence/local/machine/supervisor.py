@@ -26,6 +26,7 @@ from prominence.local.machine.tasks import Tasks
 from prominence.settings import RuntimeSettings
 
 ATTEMPT_VARIABLE: Final = "PROMINENCE_LOCAL_ATTEMPT"
+EVICTED: Final = "Job was evicted"
 UNABLE_REASON: Final = "Unable to execute task(s)"
 _SIDECAR_GRACE_S: Final = 2.0
 _TRIES_WITH_OUTPUTS: Final = 5
@@ -120,6 +121,8 @@ class _Supervisor:
             grace_s = _SIDECAR_GRACE_S if self.tasks.has_sidecars else 0.0
         except Stop as stop:
             status, reason = stop.status, stop.reason
+            if status == "cancelled" and not self.files.cancel.exists():
+                status, reason = "lost", EVICTED  # the system is going down: nobody has deleted the job
             grace_s = 0.0 if stop.is_urgent else grace_s
             self._complain(stop.detail)
         except StageInFailed as failure:

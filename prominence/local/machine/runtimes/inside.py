@@ -55,6 +55,8 @@ def binds(start: Start) -> list[Bind]:
         source = (start.node.scratch / mount.directory).resolve()
         if not source.is_dir() or not source.is_relative_to(start.node.scratch.resolve()):
             raise NotRunnable(f"there is no directory {mount.directory} to be mounted at {mount.target}")
+        if {":", ","} & set(mount.target):  # container programs would read options in it
+            raise NotRunnable(f"nothing can be mounted at a path with a comma or colon: {mount.target}")
         found.append(Bind(source, mount.target))
     return found
 
