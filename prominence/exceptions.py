@@ -122,8 +122,9 @@ class RequestFailure(ProminenceError):
         text = super().__str__()
         if not self.method:
             return text
-        tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return f"{text} [{self.method} {self.url}, {tries}, {self.elapsed:.1f} s]"
+        tries = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        took = f", {self.elapsed:.1f} s" if self.elapsed >= 0.05 else ""  # noqa: PLR2004 - else it shows 0.0
+        return f"{text} [{self.method} {self.url}{tries}{took}]"
 
 
 class ServiceError(RequestFailure):

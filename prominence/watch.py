@@ -81,6 +81,7 @@ class Watcher(Generic[S]):
         self._taking: int | None = None
         self._unseen: set[int] = set()
         self._outage_since: float | None = None
+        self._was_refused = False  # in this outage
         self._last_answer: float | None = None
 
     def watch(
@@ -176,7 +177,9 @@ class Watcher(Generic[S]):
                 except ProminenceError as error:
                     self._outage(error)
                 else:
-                    self._outage_since = None
+                    if self._outage_since is not None:
+                        log.warning("%ss can be followed again", self._source.what)
+                    self._outage_since, self._was_refused = None, False
                     self._last_answer = self.clock.monotonic()
                 self._pause(self.clock.monotonic() - started)
         except BaseException as error:  # whoever waits must hear of it
@@ -309,8 +312,10 @@ class Watcher(Generic[S]):
     def _outage(self, error: ProminenceError) -> None:
         """Bear with a service that does not answer, for a long time but not for ever."""
         now = self.clock.monotonic()
-        self._outage_since = now if self._outage_since is None else self._outage_since
         was_refused = isinstance(error, AuthenticationError)
+        is_news = self._outage_since is None or (was_refused and not self._was_refused)
+        self._was_refused = self._was_refused or was_refused
+        self._outage_since = now if self._outage_since is None else self._outage_since
         if was_refused:
             self._fail_newcomers(error)
         if now - self._outage_since >= self._outage_tolerance_s:
@@ -323,7 +328,8 @@ class Watcher(Generic[S]):
             self._fail_all(end)
         elif self._jobs:
             hint = "; log in again and the wait goes on: prominence login" if was_refused else ""
-            log.warning("cannot follow jobs at the moment: %s%s", error, hint)
+            level = logging.WARNING if is_news else logging.INFO
+            log.log(level, "cannot follow %ss at the moment: %s%s", self._source.what, error, hint)
             with self._condition:
                 self._unseen.update(self._jobs)
 

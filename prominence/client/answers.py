@@ -54,9 +54,9 @@ class Answer:
         return json.loads(self.body)
 
     def entries(self) -> list[dict[str, Any]]:
-        """What a listing holds; raises ServiceUnavailable where the answer is none."""
+        """The jobs or workflows of a listing; raises ServiceUnavailable where the answer is none."""
         found = self.json()
-        if isinstance(found, list) and all(isinstance(entry, dict) for entry in found):
+        if isinstance(found, list) and all(_is_entry(each) for each in found):
             return found
         raise _error(ServiceUnavailable, self, "the answer is not a listing")
 
@@ -68,6 +68,16 @@ class Answer:
     def revision(self) -> int | None:
         text = self.headers.get("Prominence-Revision", "")
         return int(text) if text.isdecimal() else None
+
+
+def _is_entry(found: object) -> bool:
+    """Whether it is a job or workflow of a listing: what is relied on has the right types."""
+    if not isinstance(found, dict) or not isinstance(found.get("id"), int):
+        return False
+    objects = (found.get(name) for name in ("labels", "events", "execution"))
+    return isinstance(found.get("status", ""), str) and all(
+        each is None or isinstance(each, dict) for each in objects
+    )
 
 
 def check(

@@ -86,6 +86,8 @@ class RequestFailed(Exception):
         self.happened = happened
         self.error = error
         self.retry_after = retry_after
+        self.retry_within: float | None = None
+        """Seconds after which one more attempt is to decide."""
 
     @property
     def is_ambiguous(self) -> bool:
@@ -111,6 +113,8 @@ def retrying(
         least = failure.retry_after or 0.0
         if action(failure) is Action.RETRY:
             least = max(least, jittered(state.attempt_number, random, _FIRST_PAUSE_S))
+        if failure.retry_within is not None:
+            least = min(least, failure.retry_within)
         now = clock.monotonic()
         return RetryBudget.of(clock).pause(now, least, deadline - now)
 

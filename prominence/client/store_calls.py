@@ -86,7 +86,7 @@ class StoreCalls(Calls):
 
     def kv_get(self, key: str) -> str:
         """The value of a key; raises NotFound where there is none."""
-        return self._get(_path("/kv", key), expect_json=False).body.decode()
+        return self._get(_key_path(key), expect_json=False).body.decode()
 
     def kv_set(self, key: str, value: str, *, once: bool = False) -> None:
         """Set a key; text of 1 to 15,967 bytes.
@@ -120,14 +120,24 @@ class StoreCalls(Calls):
 
     def kv_delete(self, key: str, *, prefix: bool = False) -> None:
         """Delete a key, or with ``prefix`` all keys below it; what does not exist is no error."""
-        self._call("REMOVE", "DELETE", _path("/kv", key), {"prefix": "true"} if prefix else None)
+        self._call("REMOVE", "DELETE", _key_path(key), {"prefix": "true"} if prefix else None)
 
     def _kv_post(self, key: str, value: str, query: Mapping[str, str] | None, *, once: bool) -> None:
+        from prominence.description.checks import is_text
+
+        if not is_text(value):
+            raise InvalidDescription(f"value of {key}", value, "text")
         body = value.encode()
         if not 1 <= len(body) <= MAX_VALUE:
             raise InvalidDescription(f"value of {key}", f"{len(body)} bytes", f"1 to {MAX_VALUE} bytes")
         kind = "ONCE" if once else "REMOVE"  # to set a key twice is to set it once
-        self._call(kind, "POST", _path("/kv", key), query, body=body)
+        self._call(kind, "POST", _key_path(key), query, body=body)
+
+
+def _key_path(key: object) -> str:
+    if not isinstance(key, str) or not key.strip("/"):
+        raise InvalidDescription("key", key, "text with more than slashes in it")
+    return _path("/kv", key)
 
 
 def _path(base: str, name: str) -> str:

@@ -20,6 +20,7 @@ from prominence.client.unanswered import BROKEN, before_an_answer, innermost, un
 from prominence.client.urls import direct, is_loopback, without_query
 from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
+from prominence.notices import show_notices
 from prominence.version import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from prominence.clock import Clock, Timeouts
 
 log = logging.getLogger(__name__)
+show_notices()
 
 T = TypeVar("T")
 
@@ -195,8 +197,11 @@ class Transport:
             return True
         if isinstance(cause, socket.gaierror):
             return cause.errno == socket.EAI_NONAME
-        has_waited = self.clock.monotonic() - started >= _FIRST_CONTACT_S
-        return isinstance(cause, ConnectionRefusedError) and is_loopback(url) and has_waited
+        if not isinstance(cause, ConnectionRefusedError) or not is_loopback(url):
+            return False
+        left = started + _FIRST_CONTACT_S - self.clock.monotonic()
+        failed.retry_within = max(0.0, left)
+        return left <= 0
 
     def _may_use_kept(self, kind: Kind) -> bool:
         """What must not be done twice goes over a kept connection only where those are known to live on.
@@ -319,10 +324,7 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _log_pause(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, RequestFailed):
-        log.warning(
-            "attempt %d failed (%s: %s), next in %.1f s",
-            state.attempt_number,
-            error.happened.name,
-            error.error,
-            state.upcoming_sleep,
-        )
+        level = logging.WARNING if state.attempt_number == 1 else logging.INFO
+        if error.happened is Happened.STALE:
+            level = logging.DEBUG
+        log.log(level, "%s; trying again in %.1f s", error.error, state.upcoming_sleep)

@@ -48,9 +48,11 @@ class Twins:
     def listed(self, deadline_s: float = DEADLINE_S) -> list[Entry]:
         """All that have the tag now, with detail; raises RequestFailed."""
         query = {"all": "true", "constraint": f"{SUBMISSION_LABEL}={self._tag}", "detail": "true"}
-        found = self._transport.attempt(Request("GET", self._path, Kind.READ, query), deadline_s).json()
-        if not isinstance(found, list):
-            raise RequestFailed(Happened.LOST, ServiceUnavailable("the listing is not a list"))
+        answer = self._transport.attempt(Request("GET", self._path, Kind.READ, query), deadline_s)
+        try:
+            found = answer.entries()
+        except ServiceUnavailable as error:
+            raise RequestFailed(Happened.LOST, error) from None
         return [entry for entry in found if (entry.get("labels") or {}).get(SUBMISSION_LABEL) == self._tag]
 
     def kept(self, entries: Sequence[Entry], sends: int, *, may_end_others: bool) -> int:
@@ -112,12 +114,10 @@ class Twins:
     def _described(self, twin: int) -> Entry:
         """An entry with detail; a real service can leave it out of one answer."""
         for attempt in itertools.count(1):
-            found = self._transport.send(
-                Request("GET", f"{self._path}/{twin}", Kind.READ), self._time_left()
-            ).json()
+            request = Request("GET", f"{self._path}/{twin}", Kind.READ)
+            found = self._transport.send(request, self._time_left()).entries()
             if found:
-                entry: Entry = found[0]
-                return entry
+                return found[0]
             if attempt > 2:  # noqa: PLR2004 - it is never left out of several
                 break
             self._clock.sleep(_PAUSE_S)
@@ -131,10 +131,7 @@ class Twins:
 
     def _jobs_of(self, workflow: int) -> list[Entry]:
         query = {"id": str(workflow), "workflow": "true", "all": "true", "detail": "true"}
-        found: list[Entry] = self._transport.send(
-            Request("GET", "/jobs", Kind.READ, query), self._time_left()
-        ).json()
-        return found
+        return self._transport.send(Request("GET", "/jobs", Kind.READ, query), self._time_left()).entries()
 
     def _time_left(self) -> float:
         return min(DEADLINE_S, max(0.0, self._deadline - self._clock.monotonic()))

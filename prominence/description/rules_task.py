@@ -100,7 +100,12 @@ TASK_FIELDS: Final = {
             too_small="number of processes per node must be at least 1",
         )
     ),
-    "cmd": _text("cmd"),
+    "cmd": Field(
+        first_of(
+            require(is_text, "a string; of a list of words shlex.join makes one", "cmd must be a string"),
+            _text("cmd").check,
+        )
+    ),
     "workdir": _text("workdir"),
     "app": _text("app"),
     "stdout": Field(require(is_file_name, "the name of a file", "stdout must be the name of a file")),

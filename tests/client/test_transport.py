@@ -337,7 +337,7 @@ def test_a_port_of_this_machine_without_a_service_is_given_up_soon(token: str, c
         pytest.raises(ServiceUnavailable, match="prominence local start"),
     ):
         client.list_jobs()
-    assert 5 <= clock.elapsed < 25
+    assert clock.elapsed == pytest.approx(5)
 
 
 def test_a_service_on_this_machine_that_has_answered_is_waited_for(
@@ -481,7 +481,8 @@ def test_an_error_says_what_was_asked_and_answered(
     assert excerpt in error.body
     assert "<" not in error.body
     assert error.attempts == len(fake.received)
-    assert f"[GET {fake.url}/jobs, {error.attempts} attempt" in str(error)
+    assert f"[GET {fake.url}/jobs" in str(error)
+    assert (f", {error.attempts} attempts" in str(error)) == (error.attempts > 1)
 
 
 def test_a_long_body_is_only_shown_in_part(fake: FakeService, client: ProminenceClient) -> None:
