@@ -193,6 +193,16 @@ INVALID_JOBS: list[tuple[Any, str, str]] = [
         "invalid mountpoint for artifact",
     ),
     (
+        {**JOB, "artifacts": [{"url": "a", "mountpoint": "b:/d:ro"}]},
+        "artifacts[0].mountpoint",
+        "the mountpoint for an artifact must be one path, and not that of all files",
+    ),
+    (
+        {**JOB, "artifacts": [{"url": "a", "mountpoint": "b:/"}]},
+        "artifacts[0].mountpoint",
+        "the mountpoint for an artifact must be one path, and not that of all files",
+    ),
+    (
         {**JOB, "artifacts": [{"url": "a", "mountpoint": "b/c:/d"}]},
         "artifacts[0].mountpoint",
         "invalid source in mountpoint for artifact",

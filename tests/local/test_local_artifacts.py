@@ -58,18 +58,21 @@ _FILES = {
     "/four.zip": zipped("four/f", mode=0o755),
     "/five.gz": gzip.compress(b"from gz\n"),
     "/six.bz2": bz2.compress(b"six\n"),
+}
+_REFUSED = {
     "/broken.tgz": b"this is no archive",
+    "/deep.tgz": tar("w:gz", (member("/".join(["d"] * 1500)), b"")),
 }
 
 
 @pytest.fixture(scope="module")
 def web() -> WebServer:  # type: ignore[misc]
-    with WebServer(_FILES) as server:
+    with WebServer(_FILES | _REFUSED) as server:
         yield server
 
 
 def test_artifacts_lie_in_the_home_directory_unpacked(service: LocalService, web: WebServer) -> None:
-    artifacts = [{"url": web.url + path} for path in _FILES if path != "/broken.tgz"]
+    artifacts = [{"url": web.url + path} for path in _FILES]
     artifacts[1]["executable"] = True  # type: ignore[assignment]
     script = "ls; cat plain.txt one/f three/f five six; ./run.sh; two/f; test -x four/f"
     job_id = service.post_job(f'sh -c "{script}"', artifacts=artifacts)
@@ -90,6 +93,7 @@ def test_artifacts_lie_in_the_home_directory_unpacked(service: LocalService, web
     [
         ("/none.tgz?Signature=secret", "Artifact download failed", "answered 404"),
         ("/broken.tgz", "Artifact uncompress failed", "artifact broken.tgz"),
+        ("/deep.tgz", "Artifact uncompress failed", "a path in it has too many parts"),
     ],
 )
 def test_an_artifact_that_cannot_be_had_fails_the_job(
@@ -99,7 +103,10 @@ def test_an_artifact_that_cannot_be_had_fails_the_job(
 
     ended = service.ended(job_id)
 
-    assert (ended["status"], ended["statusReason"]) == ("failed", reason)
+    assert ended["status"] == "failed"
+    assert ended["statusReason"].startswith(f"{reason}: artifact ")
+    assert complaint in ended["statusReason"]
+    assert "secret" not in ended["statusReason"]
     assert "tasks" not in ended["execution"]
     assert complaint in service.output(job_id, "stderr")
     assert "secret" not in service.output(job_id, "stderr")
@@ -121,8 +128,14 @@ def test_nobody_listens_where_an_artifact_should_be(service: LocalService) -> No
 
     ended = service.ended(job_id)
 
-    assert ended["statusReason"] == "Artifact download failed"
+    assert ended["statusReason"] == "Artifact download failed: artifact x: 127.0.0.1: ConnectionError"
     assert service.output(job_id, "stderr") == "prominence: artifact x: 127.0.0.1: ConnectionError\n"
+
+
+def test_a_url_that_cannot_be_read_fails_the_job(service: LocalService) -> None:
+    ended = service.ended(service.post_job("true", artifacts=[{"url": "http://["}]))
+
+    assert ended["statusReason"] == "Artifact download failed: an artifact's URL cannot be read"
 
 
 def test_uploaded_objects_are_artifacts_by_their_name(service: LocalService) -> None:
@@ -150,7 +163,8 @@ def test_an_object_deleted_before_the_job_starts_fails_it(own_service: LocalServ
 
     ended = own_service.ended(job_id)
 
-    assert (ended["status"], ended["statusReason"]) == ("failed", "Artifact download failed")
+    assert ended["status"] == "failed"
+    assert ended["statusReason"].startswith("Artifact download failed: ")
     assert "no such object any more" in own_service.output(job_id, "stderr")
 
 

@@ -20,15 +20,16 @@ _PLAIN_MODE: Final = 0o644
 _EXECUTABLE_MODE: Final = 0o775
 _TIMEOUTS_S: Final = (10, 30)  # to connect, and between bytes
 _TRIES_AGAIN: Final = 2
+_LONGEST_DETAIL: Final = 500  # names in archives may be of any length
 _WORTH_A_TRY: Final = (429, 500, 502, 503, 504)
 
 
 class StageInFailed(Exception):
-    """``reason`` is the service's, the text is for the job's standard error."""
+    """``reason`` begins as the service's does, the text is for the job's standard error."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
-        self.reason = reason
+        self.reason = f"{reason}: {detail[:_LONGEST_DETAIL]}"
 
 
 def stage_in(
