@@ -89,7 +89,5 @@ async def _storage_error(_: Request, error: sqlite3.Error) -> Response:
 
 async def _unforeseen(_: Request, error: Exception) -> Response:
     answer = refused(500, f"unforeseen: {type(error).__name__}; the log has more")
-    answer.headers["Connection"] = (
-        "close"  # it is closed after this, which the next request must not find out
-    )
+    answer.headers["Connection"] = "close"  # the web server does so, and no request shall run into it
     return answer
