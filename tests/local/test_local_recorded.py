@@ -52,6 +52,13 @@ DIFFERENT: dict[str, dict[str, list[str]]] = {
         "GET /health": ["409 '{\"errors\":\"ELASTICSEARCH_EXCP,INFLUXDB_EXCP\"}\\n' is 204 '' here"],
     },
     "data-kv-jobs": {
+        # the cause is told after the reason
+        "GET /jobs/87": [
+            (
+                "statusReason 'Artifact download failed' is"
+                " 'Artifact download failed: artifact none.tgz: s3.test: ConnectionError' here"
+            ),
+        ],
         # binary values can be read, and a listing says which one it cannot show
         "GET /kv/bin": ["a server error is 200 here"],
         "GET /kv?list=true&values=true #2": [
