@@ -9,9 +9,11 @@ import click
 
 from prominence.cli.arguments import targets
 from prominence.cli.interrupt import leaving_on
+from prominence.cli.listing import described
 from prominence.cli.output import as_json, show_json, show_table
 from prominence.cli.progress import drawn, on_terminal
 from prominence.cli.verbs import JOB_FAILED
+from prominence.exceptions import NotFound
 from prominence.job import Job
 
 if TYPE_CHECKING:
@@ -48,7 +50,12 @@ def wait(context: click.Context, targets: Sequence[Target], *, timeout: float | 
     session: Session = context.obj
     lives = [target.attached(session) for target in targets]
     with leaving_on([target.id for target in targets], targets[0].kind):
-        wait_for(session, lives, timeout)
+        try:
+            wait_for(session, lives, timeout)
+        except NotFound:
+            for target in targets:
+                described(session, target)  # says which one, and what it is instead
+            raise
     ends = [_end(target, life) for target, life in zip(targets, lives, strict=True)]
     if as_json:
         show_json(ends)

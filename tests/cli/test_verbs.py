@@ -154,7 +154,7 @@ class TestWorkflows:
         assert "it has pair/copies/0" in served("stdout", workflow, "third", code=3).stderr
 
     def test_a_workflow_that_is_taken_for_a_job_is_told(self, served: Command, workflow: int) -> None:
-        for verb in ("describe", "explain", "download"):
+        for verb in ("describe", "explain", "download", "wait"):
             assert f"say `workflow {workflow}`" in served(verb, workflow, code=3).stderr
 
     def test_outputs_of_one_name_are_kept_apart(self, served: Command, workflow: int) -> None:
