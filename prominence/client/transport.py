@@ -206,10 +206,13 @@ class Transport:
     def _may_use_kept(self, kind: Kind) -> bool:
         """What must not be done twice goes over a kept connection only where those are known to live on.
 
-        Were it closed at that moment, nobody could tell whether the request had arrived.
+        Were it closed at that moment, nobody could tell whether the request had arrived. A submission can
+        be looked up then, and what cannot is sent so to our own service alone.
         """
         if kind in {Kind.READ, Kind.REMOVE}:
             return True
+        if kind is Kind.ONCE:
+            return bool(self.features)
         return self._keeps_connections or (self._keeps_connections is None and bool(self.features))
 
     def _exchange(
