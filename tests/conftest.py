@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from prominence import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: programs inherit it,
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # and tests press Ctrl-C in some
 
 
 @pytest.fixture(autouse=True)
