@@ -14,18 +14,19 @@ import base64
 import binascii
 import json
 import os
-import secrets
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.exceptions import ConfigurationError
+from prominence.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_LOCK: Final = "login.lock"
 _LATEST: Final = 253_402_300_799  # the end of the year 9999
 
 
@@ -92,7 +93,7 @@ class Credentials:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes of the user from renewing the token; raises ConfigurationError as writing."""
-        lock = self._open("login.lock", os.O_CREAT)
+        lock = self._open_lock()
         try:
             if sys.platform != "win32":
                 self._wait_for(lock)
@@ -106,29 +107,22 @@ class Credentials:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:  # some network file systems have no locks
-            raise self._unwritable("login.lock", error) from error
+            raise self._unwritable(_LOCK, error) from error
 
     def _keep(self, name: str, content: dict[str, str]) -> None:
-        """Replace a file in one step: who reads it meanwhile sees the old one or the new one."""
-        scratch = self.directory / f"{name}.{secrets.token_hex(4)}.new"
-        descriptor = self._open(scratch.name, os.O_CREAT | os.O_EXCL)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-                file.flush()
-                os.fsync(descriptor)
-            scratch.replace(self.directory / name)
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
-            raise self._unwritable(name, error) from error
-
-    def _open(self, name: str, flags: int) -> int:
-        """Open a file that is the user's alone."""
         try:
             self._make_directory()
-            return os.open(self.directory / name, os.O_WRONLY | flags, 0o600)
+            with replacing(self.directory / name, mode=0o600, survive_power_loss=True) as file:
+                file.write(json.dumps(content).encode())
         except OSError as error:
             raise self._unwritable(name, error) from error
+
+    def _open_lock(self) -> int:
+        try:
+            self._make_directory()
+            return os.open(self.directory / _LOCK, os.O_WRONLY | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise self._unwritable(_LOCK, error) from error
 
     def _unwritable(self, name: str, error: OSError) -> ConfigurationError:
         return ConfigurationError(f"{self.directory / name} cannot be written: {error.strerror}")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import secrets
-from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
@@ -20,9 +18,10 @@ from prominence.client.retry import Happened, Kind, RequestFailed
 from prominence.client.transport import pieces_of
 from prominence.client.urls import without_query
 from prominence.exceptions import ContentMismatch, NotFound, ServiceError, ServiceUnavailable
+from prominence.replacing import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import requests
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 262_144
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_LONGEST_STEM: Final = 100  # of a temporary file's name, which must fit the file system
 
 
 class Known(TypedDict, total=False):
@@ -63,23 +61,11 @@ def download_to_file(transport: Transport, url: str, path: Path, known: Known) -
     Raises ContentMismatch where what arrived twice is not what was stored, ServiceError where the store
     refuses, ServiceUnavailable where nothing more comes, OSError where the file cannot be written.
     """
-    with _replacing(path) as file:
-        _Download(transport, url, known, file).run()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file beside the one at ``path`` that takes its place at the end."""
     target = path.resolve()  # of a link, what it leads to is replaced
     if target.exists() and not target.is_file():
         raise FileExistsError(f"{path} is not a file that could be replaced")
-    part = target.with_name(f".{target.name[:_LONGEST_STEM]}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            yield file
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as file:
+        _Download(transport, url, known, file).run()
 
 
 class _Download:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from prominence.exceptions import LocalServiceError
 from prominence.local.trees import remove_tree
+from prominence.replacing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,20 +113,17 @@ class StateDirectory:
         if len(found) == 2 * _SECRET_BYTES:
             return found
         made = secrets.token_hex(_SECRET_BYTES)
-        scratch = self.path / "secret.new"
-        scratch.touch(mode=0o600)
-        scratch.write_text(made)
-        scratch.replace(self._secret)
+        with replacing(self._secret, mode=0o600) as file:
+            file.write(made.encode())
         return made
 
     def publish(self, endpoint: Endpoint) -> None:
         """Say where the service is. The file is locked for as long as this process lives."""
-        scratch = self.path / f"endpoint.{endpoint.pid}.new"
-        descriptor = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        os.write(descriptor, json.dumps(asdict(endpoint)).encode())
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        scratch.replace(self._endpoint)
-        before, self._published = self._published, descriptor
+        with replacing(self._endpoint, mode=0o600) as file:
+            file.write(json.dumps(asdict(endpoint)).encode())
+            fcntl.flock(file, fcntl.LOCK_EX)
+            locked = os.dup(file.fileno())
+        before, self._published = self._published, locked
         if before is not None:
             os.close(before)
 
@@ -173,7 +171,8 @@ class StateDirectory:
             return 0
 
     def keep_port(self, port: int) -> None:
-        self._port.write_text(str(port))
+        with replacing(self._port) as file:
+            file.write(str(port).encode())
 
     def last_job(self) -> int:
         """The highest id of a job that has left something here, perhaps one of an earlier database."""

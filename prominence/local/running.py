@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
 from prominence.local.errors import NO_SUCH_JOB, Refusal, not_stored
+from prominence.replacing import beside
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,16 +50,13 @@ class RunningJobs:
         row = self._running(job)
         wanted = _in_scratch(path, json.loads(row["description"]))
         archive = self._snapshots / self.snapshot_name(job)
-        unfinished = archive.with_suffix(f".{secrets.token_hex(4)}.new")
         try:
             self._snapshots.mkdir(mode=0o700, exist_ok=True)
-            if not await self._engine.snapshot(_attempt(row), wanted, unfinished):
-                raise Refusal(400, _INVALID_PATH)
-            unfinished.replace(archive)
+            with beside(archive) as unfinished:
+                if not await self._engine.snapshot(_attempt(row), wanted, unfinished):
+                    raise Refusal(400, _INVALID_PATH)
         except OSError as error:
             raise not_stored("the snapshot", error) from error
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     def snapshot_name(self, job: int) -> str:
         """The file that holds, or will hold, the snapshot of a running job."""

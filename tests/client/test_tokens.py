@@ -305,7 +305,7 @@ def test_a_renewed_token_that_cannot_be_kept_is_used_all_the_same(
     client.list_jobs()
     assert login.credentials.token() == StoredToken("old-token", "refresh-1")
     assert "No space left" in caplog.text
-    assert not list(login.credentials.directory.glob("*.new"))
+    assert {path.name for path in login.credentials.directory.iterdir()} == {"client", "login.lock", "token"}
 
 
 def test_a_directory_that_cannot_be_used_any_more_leaves_the_token_as_it_is(

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.trees import bytes_below, remove_tree
+from prominence.replacing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,11 +216,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a file whole: a reader sees the old text or the new one, never a part."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.new")
-    scratch.touch(mode=0o600)
-    scratch.write_text(json.dumps(value), encoding="utf-8")
-    scratch.replace(path)
+    with replacing(path, mode=0o600) as file:
+        file.write(json.dumps(value).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
