@@ -11,7 +11,8 @@ from prominence.cli.output import as_json, show_json, show_table, when
 from prominence.cli.verbs import SERVICE_TROUBLE
 from prominence.credentials import expiry_of
 from prominence.exceptions import ProminenceError
-from prominence.settings import Settings, origins
+from prominence.settings import Settings
+from prominence.settings.origins import origins
 from prominence.version import __version__
 
 if TYPE_CHECKING:

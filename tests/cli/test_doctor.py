@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 
-import prominence.settings
+from prominence.settings import local as local_settings
+from prominence.settings import service as service_settings
 
 if TYPE_CHECKING:
     from support.command import Command
@@ -52,7 +53,8 @@ def test_settings_of_the_environment_are_told_as_such(served: Command, service: 
 
 
 def test_every_setting_that_is_read_is_told(command: Command) -> None:
-    read = set(re.findall(r"PROMINENCE_[A-Z_]+", Path(prominence.settings.__file__).read_text()))
+    sources = [Path(each.__file__).read_text() for each in (service_settings, local_settings)]
+    read = set(re.findall(r"PROMINENCE_[A-Z_]+", "".join(sources)))
 
     assert set(settings(command.json("doctor", "--json"))) == read - {"PROMINENCE_JOB_ID"}
 
