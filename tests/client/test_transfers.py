@@ -85,6 +85,16 @@ def test_a_file_is_there_as_a_whole_or_not_at_all(
     assert target.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_the_longest_name_that_a_file_can_have_is_written(
+    store: ObjectStore, client: ProminenceClient, tmp_path: Path
+) -> None:
+    target = tmp_path / ("\N{CJK UNIFIED IDEOGRAPH-7269}" * 85)
+
+    client.download_to_file(store.url("out.dat"), target)
+
+    assert target.read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("reply", [page(404), replace(page(503)), RESET])
 def test_a_file_that_was_there_stays_when_a_download_fails(
     reply: Reply, store: ObjectStore, client: ProminenceClient, tmp_path: Path
