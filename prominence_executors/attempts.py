@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from prominence import Session
-    from prominence_executors.fence import Claim, Guarantee
+    from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.sessions.manifest import CallId, CallKind
 
@@ -133,12 +133,12 @@ class Call:
         """This one alone, as those of an array."""
         return (self,)
 
-    def submit(self, session: Session, keys: str) -> None:
-        """Send the job, behind a fence below ``keys`` where one is needed; ``job`` is the one to follow."""
+    def submit(self, session: Session, pages: Pages) -> None:
+        """Send the job, behind a fence of ``pages`` where one is needed; ``job`` is the one to follow."""
         client = session.client
         self.fence = self.claim = None
         if self.guarantee and guarantee_in_force(client, self.guarantee, may_rerun=self.may_rerun) == "fence":
-            self.fence = Fence.create(client, keys)
+            self.fence = Fence.create(client, pages.for_next_call())
             self.fence.guard(self.job, may_rerun=self.may_rerun)
         try:
             self.job.create(has_fence=self.fence is not None, marks=self.marks)
@@ -152,11 +152,16 @@ class Call:
         self.future._goes_on_as(job)  # noqa: SLF001 - the future's own half of this
         self._end_if_killed()
 
-    def outcome_of(self, session: Session, snapshot: JobSnapshot) -> Outcome | None:
-        """What came of the ended job; None where the call goes on as another, which is ``job`` then."""
+    def outcome_of(
+        self, session: Session, snapshot: JobSnapshot, seen: Claim | None = None
+    ) -> Outcome | None:
+        """What came of the ended job; None where the call goes on as another, which is ``job`` then.
+
+        ``seen`` is what the fence said after that end, where it was read already.
+        """
         try:
             self.job.check_is_single()
-            if self.fence is not None and self._is_passed_on(session, self.fence, snapshot.id):
+            if self.fence is not None and self._is_passed_on(session, self.fence, snapshot.id, seen):
                 return None
             if self.forwards_output:
                 forward_output(self.job)
@@ -217,10 +222,10 @@ class Call:
         if self.future._is_to_end():  # noqa: SLF001 - the future's own half of this
             self.job.delete()
 
-    def _is_passed_on(self, session: Session, fence: Fence, job_id: int) -> bool:
+    def _is_passed_on(self, session: Session, fence: Fence, job_id: int, seen: Claim | None = None) -> bool:
         """See whose the call is; True where it is that of another job, to be followed from now on."""
         try:
-            self.claim = fence.settle(job_id, session.outage_tolerance)
+            self.claim = fence.settle(job_id, session.outage_tolerance, seen)
         except NotFound:  # somebody has deleted the session: what the job says of itself counts
             return False
         owner = self.claim.owner

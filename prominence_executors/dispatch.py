@@ -31,6 +31,8 @@ from prominence.threads import WorkThreads
 from prominence_executors.arrays import ArrayRun
 from prominence_executors.attempts import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
+from prominence_executors.claims import ClaimReader
+from prominence_executors.fence import Pages
 from prominence_executors.sessions import names
 from prominence_executors.stats import ExecutorStats, way_it_ended
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from prominence import Job, Session
     from prominence.snapshot import JobSnapshot
     from prominence_executors.arrays import Array
+    from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.sessions.driving import Driving
 
@@ -184,6 +187,7 @@ class Dispatcher:
         self._pending: deque[tuple[Call | Array, Group]] = deque()
         self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
+        self._claims = ClaimReader(session, self._fetchers)
         self.collectors = WorkThreads("prominence-collector", _COLLECTORS)
 
     @cached_property
@@ -197,10 +201,9 @@ class Dispatcher:
     def session_name(self) -> str | None:
         return None if self._driving is None else self._driving.name
 
-    @property
-    def keys(self) -> str:
-        """Where the fences of calls are in the key-value store."""
-        return names.key(self.name, "fences")
+    @cached_property
+    def _fence_pages(self) -> Pages:
+        return Pages(names.key(self.name, "fences"))
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -316,7 +319,7 @@ class Dispatcher:
                 self._driving.admit(call)
             self.objects.ensure(call.contents)
             call.contents = {}  # not to be kept until the job's end
-            call.submit(self.session, self.keys)
+            call.submit(self.session, self._fence_pages)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
             self._fail(call, group, error)
         else:
@@ -341,7 +344,19 @@ class Dispatcher:
         call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
         _tell_plugins(call.job, snapshot)
         if snapshot.has_ended:
-            self._fetch(call, group, lambda: self._ended(call, group, snapshot))
+            self._bring_back(call, group, snapshot)
+
+    def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+        def read(claim: Claim | None) -> None:
+            self._fetch(call, group, lambda: self._ended(call, group, snapshot, claim))
+
+        if call.fence is None:
+            read(None)
+            return
+        try:
+            self._claims.ask(call.fence, read)
+        except RuntimeError as error:  # no thread can be started
+            self._fail(call, group, error)
 
     def _fetch(self, call: Call, group: Group, work: Callable[[], None]) -> None:
         try:
@@ -349,8 +364,8 @@ class Dispatcher:
         except RuntimeError as error:  # no thread can be started
             self._fail(call, group, error)
 
-    def _ended(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
-        outcome = call.outcome_of(self.session, snapshot)
+    def _ended(self, call: Call, group: Group, snapshot: JobSnapshot, seen: Claim | None = None) -> None:
+        outcome = call.outcome_of(self.session, snapshot, seen)
         if outcome is None:
             self._follow(call, group)
             return

@@ -11,11 +11,21 @@ from __future__ import annotations
 import binascii
 import logging
 import secrets
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from prominence.exceptions import FeatureDisabled, InvalidDescription, ServiceUnavailable
-from prominence_executors.runner.fence import CLOSED, COMMIT, END, FREE, NO_RERUN, VARIABLE, is_whole
+from prominence_executors.runner.fence import (
+    CLOSED,
+    COMMIT,
+    END,
+    FREE,
+    KEYS_PER_PAGE,
+    NO_RERUN,
+    VARIABLE,
+    is_whole,
+)
 
 if TYPE_CHECKING:
     from prominence import Job, ProminenceClient
@@ -26,6 +36,7 @@ Guarantee = Literal["fence", "settle", "idempotent"]
 
 CREATION_S: Final = 60.0
 _PAUSE_S: Final = 1.0
+_PAGE_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,27 @@ class Claim:
         return CLOSED if self.value == FREE else f"{self.value}:{END}"
 
 
+class Pages:
+    """Where the keys of calls are made, in their order: so many below one page that a listing of it is quick.
+
+    The names of pages are of one length, as a listing has all keys that begin with what it is asked for.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        self._page = ""
+        self._left = 0
+
+    def for_next_call(self) -> str:
+        with self._lock:
+            if not self._left:
+                self._page = f"{self._prefix}/{secrets.token_hex(_PAGE_BYTES)}"
+                self._left = KEYS_PER_PAGE
+            self._left -= 1
+            return self._page
+
+
 class Fence:
     """A call's key in the store."""
 
@@ -68,16 +100,21 @@ class Fence:
         self._client = client
         self.key = key
 
+    @property
+    def page(self) -> str:
+        """What its key has in common with those that are read along with it."""
+        return self.key.rpartition("/")[0]
+
     @classmethod
-    def create(cls, client: ProminenceClient, prefix: str) -> Self:
-        """Make a key below ``prefix``; it is there when this returns.
+    def create(cls, client: ProminenceClient, page: str) -> Self:
+        """Make a key below ``page``; it is there when this returns.
 
         Raises FeatureDisabled where the service has no key-value store, ServiceUnavailable where none could
         be made in a minute.
         """
         ends = client.clock.monotonic() + CREATION_S
         while True:
-            fence = cls(client, f"{prefix}/{secrets.token_hex(8)}")
+            fence = cls(client, f"{page}/{secrets.token_hex(8)}")
             try:
                 client.kv_set(fence.key, FREE, once=True)
             except FeatureDisabled as error:
@@ -100,12 +137,13 @@ class Fence:
         task = job.tasks[0]
         task.env = {**task.env, VARIABLE: " ".join(words)}
 
-    def settle(self, job_id: int, tolerance_s: float) -> Claim:
+    def settle(self, job_id: int, tolerance_s: float, seen: Claim | None = None) -> Claim:
         """The claim to the call, now that a job has ended; final, unless the owner is another job.
 
-        Raises NotFound where the key was deleted, ServiceUnavailable when the store is away for so long.
+        ``seen`` is what the key had after that end, where it was read already. Raises NotFound where the key
+        was deleted, ServiceUnavailable when the store is away for so long.
         """
-        return self._final({None, job_id}, tolerance_s)
+        return self._final({None, job_id}, tolerance_s, seen)
 
     def close_unclaimed(self) -> Claim:
         """The claim to a call whose submission failed; final, unless a job has entered.
@@ -120,12 +158,12 @@ class Fence:
             raise ServiceUnavailable(f"key {self.key} has no value of a fence: {value[:50]!r}")
         return value
 
-    def _final(self, closed_for: set[int | None], tolerance_s: float) -> Claim:
+    def _final(self, closed_for: set[int | None], tolerance_s: float, seen: Claim | None = None) -> Claim:
         client = self._client
         ends = client.clock.monotonic() + tolerance_s
         while True:
             try:
-                claim = Claim(self._value())
+                claim, seen = seen or Claim(self._value()), None
                 if claim.is_final or claim.owner not in closed_for:
                     return claim
                 if client.kv_swap(self.key, claim.closed, claim.value):

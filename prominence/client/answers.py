@@ -60,6 +60,13 @@ class Answer:
             return found
         raise _error(ServiceUnavailable, self, "the answer is not a listing")
 
+    def pairs(self) -> dict[str, str]:
+        """The keys of a listing with their values; raises ServiceUnavailable where the answer is none."""
+        found = self.json()
+        if isinstance(found, list) and all(_is_pairs(each) for each in found):
+            return {key: value for entry in found for key, value in entry.items()}
+        raise _error(ServiceUnavailable, self, "the answer is not a listing")
+
     @property
     def features(self) -> frozenset[str]:
         return frozenset(self.headers.get("Prominence-Features", "").replace(",", " ").split())
@@ -68,6 +75,10 @@ class Answer:
     def revision(self) -> int | None:
         text = self.headers.get("Prominence-Revision", "")
         return int(text) if text.isdecimal() else None
+
+
+def _is_pairs(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
 
 
 def _is_entry(found: object) -> bool:

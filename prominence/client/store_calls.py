@@ -115,8 +115,7 @@ class StoreCalls(Calls):
 
     def kv_values(self, prefix: str = "") -> dict[str, str]:
         """Keys below a prefix with their values, in one request."""
-        found = self._get(_path("/kv", prefix), {"list": "true", "values": "true"}).json()
-        return {key: value for entry in found for key, value in entry.items()}
+        return self._get(_path("/kv", prefix), {"list": "true", "values": "true"}).pairs()
 
     def kv_delete(self, key: str, *, prefix: bool = False) -> None:
         """Delete a key, or with ``prefix`` all keys below it; what does not exist is no error."""

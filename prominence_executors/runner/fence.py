@@ -35,6 +35,7 @@ FREE = "free"
 CLOSED = "closed"
 END = "."
 NONCE_LENGTH = 16
+KEYS_PER_PAGE = 100
 OURS, OTHERS, INTERRUPTED, COMMITTED = "ours", "others", "interrupted", "committed"
 
 PATIENCE_S = 300.0

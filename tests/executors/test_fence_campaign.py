@@ -33,6 +33,7 @@ from prominence.snapshot import JobSnapshot
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.calls.packing import Packer
+from prominence_executors.fence import Pages
 from prominence_executors.options import JobOptions
 from prominence_executors.runner.fence import FREE, OTHERS, OURS, Fence
 from prominence_executors.runner.store import Store
@@ -48,7 +49,7 @@ CALLERS: Final = 4
 CPUS: Final = 8
 DRAIN_S: Final = 1200.0
 LATE_S: Final = (0.0, 3.0 * SETTLE_REMOTE_S)
-KEYS: Final = "prominence/campaign/fences"
+PAGES: Final = Pages("prominence/campaign/fences")
 
 
 def making(tag: str, runs: Path) -> Callable[[], str]:
@@ -73,7 +74,7 @@ class Case:
 
     def submit(self, session: Session) -> None:
         try:
-            self.call.submit(session, KEYS)
+            self.call.submit(session, PAGES)
         except ProminenceError as error:
             self.error = error
 

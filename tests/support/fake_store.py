@@ -53,6 +53,8 @@ class FakeStore(FakeService):
 
     def _done(self, request: Received) -> Reply:
         key, new = request.path.removeprefix("/kv/"), request.body.decode()
+        if "list" in request.query:
+            return says([{f"/{each}": self.values[each]} for each in self.values if each.startswith(key)])
         if request.method == "GET":
             value = self.values.get(key)
             return refuses("No such key", 404) if value is None else Reply(body=value.encode())
