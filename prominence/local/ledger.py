@@ -26,6 +26,10 @@ class Created(NamedTuple):
     id: int
     revision: int
 
+    @property
+    def is_new(self) -> bool:
+        return self.revision > 0
+
 
 class Found(NamedTuple):
     """Jobs or workflows, and the latest revision that is in what is said of them."""

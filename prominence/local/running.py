@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.clock import MACHINE_CLOCK, Clock
-from prominence.local.engine import AttemptId
 from prominence.local.errors import NO_SUCH_JOB, Refusal, not_stored
+from prominence.local.job_tables import attempt_of
 from prominence.replacing import beside
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RunningJobs:
 
     async def execute(self, job: int, command: str) -> bytes:
         """The output of a command; its words are separated by commas, and a shell reads the result."""
-        attempt = _attempt(self._running(job))
+        attempt = attempt_of(self._running(job))
         output = await self._engine.execute(attempt, command.replace(",", " "), _COMMAND_TIME_S)
         if output is None:
             raise Refusal(400, "Unable to execute command")
@@ -53,7 +53,7 @@ class RunningJobs:
         try:
             self._snapshots.mkdir(mode=0o700, exist_ok=True)
             with beside(archive) as unfinished:
-                if not await self._engine.snapshot(_attempt(row), wanted, unfinished):
+                if not await self._engine.snapshot(attempt_of(row), wanted, unfinished):
                     raise Refusal(400, _INVALID_PATH)
         except OSError as error:
             raise not_stored("the snapshot", error) from error
@@ -72,10 +72,6 @@ class RunningJobs:
         if rows[0]["status"] != "running":
             raise Refusal(400, "Job is not running")
         return rows[0]
-
-
-def _attempt(row: sqlite3.Row) -> AttemptId:
-    return AttemptId(row["id"], row["attempt"])
 
 
 def _in_scratch(path: str, description: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from prominence.local.connections import Connection
 from prominence.local.directory import Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
+from prominence.local.job_tables import JobTables
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.objects import Objects
@@ -111,11 +112,12 @@ class _Service:
         objects = Objects(store, state.objects, signer.user)
         objects.open()
         ledger = Ledger(store, last_id=state.last_job())
-        tables = WorkflowTables(store, ledger, idempotent=not options.rough)
+        workflow_tables = WorkflowTables(store, ledger, idempotent=not options.rough)
+        job_tables = JobTables(store, ledger, workflow_tables, idempotent=not options.rough)
         attempts = Attempts(store, objects, signer, url)
         limits = QueueLimits(store, options.minute)
-        jobs = Jobs(store, ledger, tables, engine, attempts, limits=limits, idempotent=not options.rough)
-        workflows = Workflows(store, ledger, tables, jobs, engine)
+        jobs = Jobs(store, ledger, job_tables, engine, attempts, limits=limits)
+        workflows = Workflows(store, ledger, workflow_tables, jobs, engine)
         await jobs.recover()
         pruner = Pruner(options.retention, state=state, store=store, engine=engine, objects=objects)
         turbulence = Turbulence() if options.rough else None
@@ -244,7 +246,7 @@ async def _end_when_lost(server: _Server, state: StateDirectory) -> None:
 async def _end_when_idle(server: _Server, service: _Service, idle_s: float) -> None:
     while idle_s:
         await asyncio.sleep(min(_IDLE_LOOK_S, idle_s))
-        if service.app.quiet_s() >= idle_s and not service.jobs.has_unfinished():
+        if service.app.quiet_s() >= idle_s and not service.jobs.tables.has_unfinished():
             log.info("idle for %.0f minutes", idle_s / 60)
             server.end()
             return

@@ -25,6 +25,7 @@ from prominence.local.ledger import Created
 from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, WORKFLOWS
 from prominence.local.template_jobs import TemplateJobs
 from prominence.local.workflow_plan import templates_of
+from prominence.local.workflow_rows import WorkflowRows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from prominence.local.ledger import Ledger
     from prominence.local.store import Store
-    from prominence.local.workflow_plan import Template
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class WorkflowTables:
         self.due = asyncio.Event()
         self.due.set()
         self._template_jobs = TemplateJobs(store, ledger)
+        self._workflow_rows = WorkflowRows(store, ledger)
 
     def has_unfinished(self) -> bool:
         return bool(self._store.read(f"select 1 from workflows where {IS_ACTIVE} limit 1"))
@@ -69,11 +70,9 @@ class WorkflowTables:
             return Created(known[0]["id"], 0)
         total = sum(template.count for template in templates.values())
         with self._store.atomic(survive_power_loss=True):
-            created = self._insert(description, labels, tag, total)
-            ids = {name: self._insert_template(created.id, each) for name, each in templates.items()}
-            pairs = [(ids[name], ids[child]) for name, each in templates.items() for child in each.children]
-            self._store.write_many("insert into children values (?, ?)", pairs)
-            self._release(ids[name] for name, each in templates.items() if not each.parents)
+            created = self._insert(description, tag, total)
+            self._workflow_rows.insert_templates(created.id, templates)
+            self._release(self._ready(created.id))
             self._end_if_nothing_is_left(created.id)
         return created
 
@@ -93,9 +92,8 @@ class WorkflowTables:
             raise Refusal(400, "Workflow resubmission failed")
         description = _without_marks(self.descriptions([workflow])[workflow])
         with self._store.atomic(survive_power_loss=True):
-            created = self._insert(description, description["labels"], None, row["total"])
-            renewed = {old["id"]: self._renew(created.id, old) for old in self._templates(workflow)}
-            self._renew_dependencies(workflow, renewed)
+            created = self._insert(description, None, row["total"])
+            self._workflow_rows.copy_templates(workflow, created.id)
             self._release(self._ready(created.id))
             self._end_if_nothing_is_left(created.id)
         return created
@@ -167,58 +165,14 @@ class WorkflowTables:
         return next((each["id"] for each in found if each["id"] is not None), None)
 
     def descriptions(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        sql = f"select * from workflow_descriptions where workflow in {AMONG}"
-        rows = self._store.read(sql, [json.dumps(ids)])
-        return {row["workflow"]: json.loads(row["description"]) for row in rows}
+        return self._workflow_rows.descriptions(ids)
 
     def labels(self, ids: Sequence[int]) -> dict[int, dict[str, str]]:
         return self._ledger.labels(WORKFLOWS, ids)
 
-    def _insert(
-        self, description: Mapping[str, Any], labels: Mapping[str, str], tag: str | None, total: int
-    ) -> Created:
+    def _insert(self, description: Mapping[str, Any], tag: str | None, total: int) -> Created:
         self._template_jobs.forget_what_was_read()
-        created = Created(self._ledger.new_ids(), self._ledger.new_revisions())
-        policies = description.get("policies") or {}
-        self._store.write(
-            "insert into workflows (id, name, status, submission, created, total, maximum_retries,"
-            " maximum_reruns, kept, revision) values (?, ?, 'idle', ?, ?, ?, ?, ?, ?, ?)",
-            (
-                created.id,
-                description["name"],
-                tag,
-                self._ledger.now(),
-                total,
-                policies.get("maximumRetries", 0),
-                policies.get("maximumReruns", 0),
-                bool(policies.get("leaveInQueue")),
-                created.revision,
-            ),
-        )
-        text = json.dumps(description)
-        self._store.write("insert into workflow_descriptions values (?, ?)", (created.id, text))
-        rows = [(created.id, name, value) for name, value in labels.items()]
-        self._store.write_many("insert into workflow_labels values (?, ?, ?)", rows)
-        return created
-
-    def _insert_template(self, workflow: int, template: Template) -> int:
-        job = dict(template.job)
-        inputs = job.pop("inputs", None)
-        factory = None if template.factory is None else json.dumps(template.factory)
-        made = self._store.insert(
-            "insert into templates (workflow, name, total, unfinished_parents) values (?, ?, ?, ?)",
-            (workflow, template.name, template.count, len(template.parents)),
-        )
-        self._store.write(
-            "insert into template_descriptions values (?, ?, ?, ?)",
-            (
-                made,
-                json.dumps(job),
-                factory,
-                json.dumps(inputs) if inputs else None,
-            ),
-        )
-        return made
+        return self._workflow_rows.insert(description, tag, total)
 
     def _release(self, templates: Iterable[int]) -> None:
         """Let the jobs of templates be made; one that has none to do frees its children at once."""
@@ -311,36 +265,6 @@ class WorkflowTables:
             )
         return [AttemptId(job["id"], job["attempt"]) for job in jobs]
 
-    def _renew(self, workflow: int, old: sqlite3.Row) -> int:
-        """A template for a re-run, with those of its jobs that are done."""
-        new = self._store.insert(
-            "insert into templates (workflow, name, total, unfinished_parents, done)"
-            " select ?, name, total, 0, done from templates where id = ?",
-            (workflow, old["id"]),
-        )
-        self._store.write(
-            "insert into template_descriptions select ?, description, factory, inputs"
-            " from template_descriptions where template = ?",
-            (new, old["id"]),
-        )
-        self._store.write(
-            "insert into carried_over select ?1, instance, job from carried_over where template = ?2"
-            " union all select ?1, instance, max(id) from jobs"
-            " where template = ?2 and succeeded group by instance",
-            (new, old["id"]),
-        )
-        self._store.write("update workflows set done = done + ? where id = ?", (old["done"], workflow))
-        return new
-
-    def _renew_dependencies(self, workflow: int, renewed: Mapping[int, int]) -> None:
-        sql = "select children.* from children join templates on id = parent where workflow = ?"
-        for row in self._store.read(sql, [workflow]):
-            pair = (renewed[row["parent"]], renewed[row["child"]])
-            self._store.write("insert into children values (?, ?)", pair)
-            self._store.write(
-                "update templates set unfinished_parents = unfinished_parents + 1 where id = ?", [pair[1]]
-            )
-
     def _ready(self, workflow: int) -> list[int]:
         sql = "select id from templates where workflow = ? and unfinished_parents = 0 order by id"
         return [row["id"] for row in self._store.read(sql, [workflow])]
@@ -354,9 +278,6 @@ class WorkflowTables:
 
     def _template(self, template: int) -> sqlite3.Row:
         return self._store.read("select * from templates where id = ?", [template])[0]
-
-    def _templates(self, workflow: int) -> list[sqlite3.Row]:
-        return self._store.read("select * from templates where workflow = ? order by id", [workflow])
 
 
 def _without_marks(description: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from support.service import job
 from support.until import until
 
 from prominence.local.attempts import Attempts
+from prominence.local.job_tables import JobTables
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.queue_limits import QueueLimits
@@ -105,7 +106,8 @@ async def _end_overdue_beside_a_removed_one(directory: Path) -> tuple[list[int],
     attempts = Attempts(store, cast("Objects", None), Signer("secret" * 10), "http://127.0.0.1/x")
     limits = QueueLimits(store, 0.001)
     tables = WorkflowTables(store, ledger)
-    jobs = Jobs(store, ledger, tables, cast("Engine", engine), attempts, limits=limits)
+    job_tables = JobTables(store, ledger, tables)
+    jobs = Jobs(store, ledger, job_tables, cast("Engine", engine), attempts, limits=limits)
     limited = job("true", policies={"maximumTimeInQueue": 1})
     removed, waiting = (await jobs.create(dict(limited)), await jobs.create(dict(limited)))
     store.write("delete from jobs where id = ?", [removed.id])

@@ -18,6 +18,7 @@ from prominence.local import jobs as jobs_module
 from prominence.local import workflows as workflows_module
 from prominence.local.attempts import Attempts
 from prominence.local.engine import Attempt, Change, Engine, Outcome
+from prominence.local.job_tables import JobTables
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.queue_limits import QueueLimits
@@ -257,9 +258,10 @@ async def _run_troubled(directory: Path, fails_at: int, *, undoes_all: bool = Fa
     store._connection = cast("sqlite3.Connection", connection)
     ledger, engine = Ledger(store), InstantEngine()
     tables = WorkflowTables(store, ledger)
+    job_tables = JobTables(store, ledger, tables)
     attempts = Attempts(store, cast("Objects", NoObjects()), Signer("secret" * 10), "http://127.0.0.1/x")
     as_engine = cast("Engine", engine)
-    jobs = Jobs(store, ledger, tables, as_engine, attempts, limits=QueueLimits(store, 60))
+    jobs = Jobs(store, ledger, job_tables, as_engine, attempts, limits=QueueLimits(store, 60))
     workflows = Workflows(store, ledger, tables, jobs, as_engine)
     background = [asyncio.create_task(jobs.follow_engine()), asyncio.create_task(workflows.make_jobs())]
     created = None

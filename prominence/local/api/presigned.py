@@ -88,7 +88,7 @@ class PresignedFiles:
 
     async def output(self, request: Request) -> Response:
         self._check(request, "GET")
-        return _file(self._jobs.stored_output(**request.path_params))
+        return _file(self._jobs.tables.stored_output(**request.path_params))
 
     async def snapshot(self, request: Request) -> Response:
         self._check(request, "GET")
