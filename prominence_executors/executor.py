@@ -26,7 +26,7 @@ from prominence_executors.stats import table
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from prominence import Job, Task
@@ -131,11 +131,16 @@ class ProminenceExecutor(Executor):
     @overload
     def submit(self, fn: str | Sequence[str] | Task | Job, /) -> ProminenceFuture[CompletedJob]: ...
     @overload
+    def submit(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ProminenceFuture[R]: ...
+    @overload
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> ProminenceFuture[R]: ...
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ProminenceFuture[Any]:
         """Run a function call, a command, a task or a job as a job.
 
-        A function's future gives its value, or raises its exception with the remote traceback as cause. A
+        A function's future gives its value, or raises its exception with the remote traceback as cause; a
+        coroutine function is run to its end in an event loop of the job. A
         command is a line, split into words as a shell does but run without one, or a list of words, taken
         literally; its future gives a :class:`CompletedJob` and raises TaskExitError when the exit code is
         not 0, unless the option ``check`` is False. A Task is such a command with an image and environment

@@ -31,6 +31,13 @@ def prominence_executors() -> Mapping[str, Callable[..., Executor]]:
     return {NAME: ProminenceExecutor}
 
 
+@hookimpl
+def prominence_reducers() -> Mapping[type, Callable[[Any], Any]]:
+    from prominence_executors.calls.reducers import REDUCERS
+
+    return REDUCERS
+
+
 def register(manager: pluggy.PluginManager) -> None:
     """Add our hooks for hosts, and our implementations of them, to a host's own plugin manager.
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from inspect import isasyncgenfunction, isgeneratorfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,10 +57,11 @@ class Packer:
     def call(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> PackedCall:
-        """Raises whatever pickling raises.
+        """Raises TypeError for generator functions, and whatever pickling raises.
 
         What the program itself (or a notebook) defines travels by value, what is installed by name.
         """
+        _check_gives_values(function)
         pickling = Pickling(self._store)
         stream, buffers = pickling.dump(
             (function, tuple(args), dict(kwargs)), parts=[function, *args, *kwargs.values()]
@@ -76,6 +78,7 @@ class Packer:
 
         Its command is that of a template, in which the factory's parameter ``index`` chooses the chunk.
         """
+        _check_gives_values(function)
         pickling = Pickling(self._store)
         pickles = [pickling.dump(function, parts=[function])]
         shared = pickling.stored_bytes
@@ -107,6 +110,12 @@ class Packer:
             return pickling.add(content)
         inputs[name] = content
         return name
+
+
+def _check_gives_values(function: Callable[..., Any]) -> None:
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        text = f"{function!r} gives a generator, which cannot leave its job: submit what makes a list of it"
+        raise TypeError(text)
 
 
 @cache

@@ -17,6 +17,7 @@ import os
 import pickle
 import sys
 import time
+from types import CoroutineType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 def call(result: Result, function: Callable[..., Any], args: Any, kwargs: Any) -> int:
     try:
-        value = function(*args, **kwargs)
+        value = made(function, args, kwargs)
     except BaseException as error:
         result.write_error("exception", error)
         return USER_ERROR
@@ -77,13 +78,23 @@ def call(result: Result, function: Callable[..., Any], args: Any, kwargs: Any) -
     return 0
 
 
+def made(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a call gives; that of a coroutine function, what its coroutine gives."""
+    value = function(*args, **kwargs)
+    if type(value) is not CoroutineType:
+        return value
+    import asyncio
+
+    return asyncio.run(value)
+
+
 def call_items(result: Result, function: Callable[..., Any], items: list[Any]) -> int:
     """One call after the other; an item that fails does not keep the next ones from being called."""
     with open(result.path, "ab") as file:
         outcomes = ItemOutcomes(file)
         for args in items:
             try:
-                value = function(*args)
+                value = made(function, args, {})
             except BaseException as error:
                 outcomes.add_error("exception", error)
             else:

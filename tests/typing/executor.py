@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, assert_type
 
 from prominence import Job, Resources, Task
@@ -16,13 +17,39 @@ def area(width: float, *, height: float) -> float:
     return width * height
 
 
+class Square:
+    def __init__(self, side: float) -> None:
+        self.side = side
+
+    def __call__(self, times: int) -> float:
+        return self.area() * times
+
+    def area(self) -> float:
+        return self.side**2
+
+    @classmethod
+    def unit(cls) -> Square:
+        return cls(1.0)
+
+
+async def measured(width: float) -> float:
+    return width
+
+
 def functions(executor: ProminenceExecutor) -> None:
     future = executor.submit(area, 2.0, height=3.0)
     assert_type(future, ProminenceFuture[float])
     assert_type(future.result(), float)
     assert_type(executor.submit(lambda: "text").result(), str)
+    assert_type(executor.submit(Square(2.0).area).result(), float)
+    assert_type(executor.submit(Square.unit).result(), Square)
+    assert_type(executor.submit(Square, 2.0).result(), Square)
+    assert_type(executor.submit(Square(2.0), 3).result(), float)
+    assert_type(executor.submit(partial(area, 2.0), height=3.0).result(), float)
+    assert_type(executor.submit(measured, 2.0).result(), float)
+    executor.submit(measured, "2")  # type: ignore[call-overload]
     executor.submit(area, "2")  # type: ignore[call-overload]
-    executor.submit(area, 2.0, depth=3.0)  # type: ignore[call-arg]
+    executor.submit(area, 2.0, depth=3.0)  # type: ignore[arg-type, call-arg]
 
 
 def commands(executor: ProminenceExecutor) -> None:
