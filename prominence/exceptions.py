@@ -42,6 +42,7 @@
     │   └── SessionMismatch         another release has written it: attach with that one
     ├── ResultError                 a call's result could not be brought back or read
     │   ├── MissingDependency       choose an image with the module that the call needs, or send it along
+    │   ├── CallUnreadable          it cannot be unpickled in the job (also a BrokenExecutor)
     │   ├── ResultNotPicklable      return something that can be pickled (also a PicklingError)
     │   └── ResultUnreadable        it cannot be unpickled here (also a BrokenExecutor)
     └── LocalServiceError           the embedded service could not be started or used
@@ -340,6 +341,10 @@ class MissingDependency(ResultError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), module=self.module, image=self.image), self.args
+
+
+class CallUnreadable(ResultError, BrokenExecutor):
+    """A function or its arguments cannot be unpickled in the job; the remote traceback is the cause."""
 
 
 class ResultNotPicklable(ResultError, PicklingError):

@@ -24,6 +24,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.StoreUnreachable, "see that jobs reach the service, or use guarantee='settle'"),
     (exceptions.PythonMismatch, "choose an image with the caller's minor version of Python"),
     (exceptions.MissingDependency, "choose an image that has the module, or send it along with ship=[...]"),
+    (exceptions.CallUnreadable, "see the remote traceback; define what it names where the job can import it"),
     (exceptions.ResultNotPicklable, "return something that can be pickled, or write an output file"),
     (exceptions.ResultUnreadable, "make what the value needs importable here"),
     (exceptions.SubmissionUncertain, "call future.job.create(), which looks for it before it submits"),
@@ -32,6 +33,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.ServiceUnavailable, "try again when the service answers; the job may still run"),
     (exceptions.SessionInUse, "go on where the session is driven from, or end that process"),
     (exceptions.InvalidDescription, "correct the field"),
+    (ModuleNotFoundError, "choose an image that has the module, or send it along with ship=[...]"),
 )
 
 

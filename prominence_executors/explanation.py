@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from prominence.snapshot import JobSnapshot
     from prominence_executors.future import ProminenceFuture
 
+_LONGEST_LINE: Final = 500  # characters
+_LONGEST_TRACEBACK: Final = 10_000
 _MOMENTS: Final = (("created", "createTime"), ("started", "startTime"), ("ended", "endTime"))
 
 
@@ -27,12 +29,22 @@ def explain(future: ProminenceFuture[Any]) -> str:
     if snapshot is not None and (moments := list(_moments(snapshot))):
         parts.append("timeline, by the service's clock:\n" + _indented(moments))
     if error is not None:
-        first_line = str(error).partition("\n")[0]
-        parts.append(f"cause: {type(error).__name__}: {first_line}")
+        parts.append(f"cause: {in_a_line(error)}")
     if evidence := [*_earlier_attempts(future), *_evidence(snapshot, error)]:
         parts.append("evidence:\n" + _indented(evidence))
     parts.append(f"next step: {_next_step(future, error)}")
     return "\n".join(parts) + "\n"
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its type and the first line of its text, which is the user's own and may be missing or endless."""
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:  # noqa: BLE001 - the text is made by users' code
+        text = "(its text cannot be made)"
+    if len(text) > _LONGEST_LINE:
+        text = text[:_LONGEST_LINE] + "..."
+    return f"{type(error).__name__}: {text}"
 
 
 def _headline(future: ProminenceFuture[Any], error: BaseException | None) -> str:
@@ -58,8 +70,7 @@ def _moments(snapshot: JobSnapshot) -> Iterator[str]:
 def _earlier_attempts(future: ProminenceFuture[Any]) -> Iterator[str]:
     for attempt in future.attempts:
         if attempt.job is not future.job and attempt.error is not None:
-            first_line = str(attempt.error).partition("\n")[0]
-            yield f"job {attempt.job.id} was tried before: {type(attempt.error).__name__}: {first_line}"
+            yield f"job {attempt.job.id} was tried before: {in_a_line(attempt.error)}"
 
 
 def _evidence(snapshot: JobSnapshot | None, error: BaseException | None) -> Iterator[str]:
@@ -76,7 +87,10 @@ def _evidence(snapshot: JobSnapshot | None, error: BaseException | None) -> Iter
         yield "last lines of its standard error:\n" + _indented([error.stderr])
     cause = getattr(error, "__cause__", None)
     if isinstance(cause, RemoteTraceback):
-        yield "where it was raised in the job:\n" + _indented([cause.text.strip()])
+        text = cause.text.strip()
+        if len(text) > _LONGEST_TRACEBACK:
+            text = f"{text[: _LONGEST_TRACEBACK // 2]}\n...\n{text[-_LONGEST_TRACEBACK // 2 :]}"
+        yield "where it was raised in the job:\n" + _indented([text])
 
 
 def _next_step(future: ProminenceFuture[Any], error: BaseException | None) -> str:

@@ -143,7 +143,9 @@ class ProminenceFuture(Future[R]):
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {"job": self.job.id, "name": self.job.name, "status": self.status}
         if self.done() and not self.cancelled() and (error := self.exception()) is not None:
-            rows["error"] = f"{type(error).__name__}: {error}"
+            from prominence_executors.explanation import in_a_line
+
+            rows["error"] = in_a_line(error)
         return table(type(self).__name__, rows)
 
     def __repr__(self) -> str:

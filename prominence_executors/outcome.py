@@ -163,6 +163,9 @@ def forward_output(job: Job) -> None:
 
 def _lost_call(job: Job, snapshot: JobSnapshot, name: str, *, was_started: bool) -> ProminenceError:
     kind = kind_of(snapshot)
+    if kind is OutcomeUnknown and exit_code(snapshot) == 0:
+        text = "ended with exit code 0 before it could tell what came of the call"
+        return failure(job, snapshot, name, kind=CallLost, text=text)
     if not issubclass(kind, TaskExitError):
         return failure(job, snapshot, name)
     if not was_started and exit_code(snapshot) in _NO_SUCH_COMMAND:

@@ -32,7 +32,7 @@ RESULT: Final = "prominence-result.bin"
 INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
-_CARRIED: Final = ("__init__.py", "fence.py", "plain_json.py", "store.py")
+_CARRIED: Final = ("__init__.py", "errors.py", "fence.py", "plain_json.py", "store.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import linecache
 import pickle
+import re
+import sys
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import MissingDependency, ResultError, ResultNotPicklable, ResultUnreadable
+from prominence.exceptions import (
+    CallUnreadable,
+    MissingDependency,
+    ResultError,
+    ResultNotPicklable,
+    ResultUnreadable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_PLACE_WITHOUT_CODE: Final = re.compile(r'^( +)File "(.+)", line (\d+), in .+$(?!\n\1  )', re.MULTILINE)
+
+
 class RemoteTraceback(Exception):
-    """Where in the job an exception was raised; the cause of exceptions that calls bring back."""
+    """Where in the job an exception was raised; the cause of exceptions that calls bring back.
+
+    Lines of the caller's own script or notebook, whose files are not in the job, are read here.
+    """
 
     def __init__(self, text: str) -> None:
+        text = _PLACE_WITHOUT_CODE.sub(_with_code, text)
         super().__init__(text)
         self.text = text
 
@@ -121,7 +137,7 @@ class Record:
     def _unreadable(self, image: str) -> ResultError:
         module = self.header.get("module")
         if not module:
-            return ResultError("the call cannot be read in the job: see the remote traceback")
+            return CallUnreadable(f"the call cannot be read in the job: {self._said}")
         return MissingDependency(
             f"the job's image {image} has no module {module!r}, which the call needs: choose or make an image"
             f" that has it, or send your own module along with ship=[{module.partition('.')[0]!r}]",
@@ -135,18 +151,27 @@ class Record:
         if self.kind == "unreadable":
             return _with_cause(self._unreadable(image), cause)
         if self.kind == "unpicklable":
-            text = "the call succeeded, but its value cannot be pickled"
+            text = f"the call succeeded, but its value cannot be pickled: {self._said}"
             return _with_cause(ResultNotPicklable(text), cause)
-        if self.pieces:
-            try:
-                found = self._load()
-            except ResultError:
-                found = None
-            if isinstance(found, BaseException):
-                return _with_cause(found, cause)
-        return _with_cause(
-            ResultError(f"the call raised {self.header['type']}, which cannot be pickled"), cause
-        )
+        if not self.pieces:
+            return _with_cause(ResultError(f"the call raised what cannot be pickled: {self._said}"), cause)
+        try:
+            return _with_cause(self._load(), cause)
+        except ResultError as error:
+            text = f"the call raised what cannot be read here ({error.__cause__!r}): {self._said}"
+            return _with_cause(ResultError(text), cause)
+
+    @property
+    def _said(self) -> str:
+        """Type and text of the exception that this record is about."""
+        return str(self.header.get("said", ""))
+
+
+def _with_code(place: re.Match[str]) -> str:
+    indent, file, number = place.groups()
+    is_the_programs = file in linecache.cache or file == getattr(sys.modules["__main__"], "__file__", None)
+    code = linecache.getline(file, int(number)).strip() if is_the_programs else ""
+    return f"{place[0]}\n{indent}  {code}" if code else place[0]
 
 
 def _with_cause(error: BaseException, cause: BaseException) -> BaseException:

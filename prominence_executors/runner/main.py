@@ -39,13 +39,14 @@ LARGE = 100_000  # bytes of a buffer that stays out of the pickle
 TOGETHER_S = 0.1  # outcomes of items within so long a time are written together
 DIGEST_LENGTH = 64
 FAR_TOO_LARGE = 100_000  # bytes, to be committed
+LONGEST_SAID = 1_000  # characters of an exception's own text
 
 
 def main(arguments: list[str]) -> int:
     call_path, result_path, pickler, modules, *index = arguments
     sys.path.append(os.path.abspath(pickler))
     sys.path.insert(0, os.path.abspath(modules))
-    result = Result(result_path)
+    result = Result(os.path.abspath(result_path))  # the call may change the directory
     here = list(sys.version_info[:2])
     try:
         header, payload = split(read(call_path))
@@ -286,16 +287,33 @@ def error_record(kind: str, error: BaseException) -> list[Any]:
     sys.stderr.write(text)
     header = {
         "kind": kind,
-        "type": type(error).__name__,
+        "said": "".join(traceback.format_exception_only(error)).strip()[:LONGEST_SAID],
         "text": text,
         "module": getattr(error, "name", None) if isinstance(error, ImportError) else None,
     }
+    return [header, *(dumps_whole(error) or dumps_bare(error))]
+
+
+def dumps_whole(error: BaseException) -> list[bytes | memoryview]:
+    """A pickle of an exception, and its buffers; nothing where it cannot be read again."""
     try:
         stream, *buffers = dumps(error)
-        pickle.loads(stream, buffers=buffers)
+        is_itself = isinstance(pickle.loads(stream, buffers=buffers), BaseException)
     except BaseException:
-        return [header]
-    return [header, stream, *buffers]
+        return []
+    return [stream, *buffers] if is_itself else []
+
+
+def dumps_bare(error: BaseException) -> list[bytes]:
+    """A pickle that is read without a call of the exception's class; nothing where that fails, too."""
+    try:
+        from prominence_runner import errors  # in the archive
+
+        stream = errors.dumps(error)
+        pickle.loads(stream)
+    except BaseException:
+        return []
+    return [stream]
 
 
 def strip_own_frames(error: BaseException) -> TracebackType | None:

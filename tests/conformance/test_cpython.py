@@ -37,8 +37,6 @@ CLASSES: Final = (
 NOT_MEANT: Final = {
     "Initializer.test_initializer": "initializers are optional, and there is no worker to initialise",
     "FailingInitializer.test_initializer": "the same",
-    "Deadlock.test_error_at_task_unpickle": "expects a broken pool; here the error says what is missing",
-    "Deadlock.test_exit_at_task_unpickle": "the same",
     "Deadlock.test_exit_during_result_pickle_on_worker": "expects SystemExit; here the result is at fault",
     "Deadlock.test_shutdown_deadlock_pickle": "reads a private attribute of process pools",
 }

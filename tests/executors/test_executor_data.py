@@ -13,7 +13,7 @@ import pytest
 from support.fake_service import FakeService, Received, Reply, says
 
 from prominence import ProminenceClient, Session
-from prominence.exceptions import ResultError, ServiceError
+from prominence.exceptions import CallUnreadable, ResultError, ServiceError
 from prominence_executors import ProminenceExecutor
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
@@ -245,7 +245,7 @@ class TestFiles:
         (tmp_path / packed.artifacts[0].name).write_bytes(bytes(199_999))
 
         assert runner.main(arguments) == 91
-        with pytest.raises(ResultError, match="cannot be read in the job") as caught:
+        with pytest.raises(CallUnreadable, match=r"be read in the job: ValueError: .* is damaged") as caught:
             Record.parse((tmp_path / RESULT).read_bytes()).value("image")
         assert "is damaged" in str(caught.value.__cause__)
 

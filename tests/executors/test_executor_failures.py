@@ -86,6 +86,7 @@ def test_a_signal(executor: ProminenceExecutor, command: str, text: str) -> None
         (lambda: os._exit(7), "ended with exit code 7"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "signal 9"),
         (lambda: os._exit(255), "ended with exit code 255"),
+        (lambda: os._exit(0), "ended with exit code 0 before it could tell"),
     ],
 )
 def test_a_call_that_ends_its_own_process(executor: ProminenceExecutor, function: Any, text: str) -> None:
