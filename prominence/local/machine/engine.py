@@ -1,16 +1,11 @@
-"""The engine's side that lives in the service: queueing, starting, watching and ending attempts."""
+"""The engine's side that lives in the service: what waits, what is started, and what is asked of attempts."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import logging
-import os
-import signal
 import time
-from collections import deque
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.engine import (
@@ -22,47 +17,32 @@ from prominence.local.engine import (
     Capacity,
     Change,
     Outcome,
-    Output,
     OutputPart,
     Stream,
 )
-from prominence.local.machine import processes, visiting
-from prominence.local.machine.files import AttemptFiles, Claim, database_of, read_json, write_json
+from prominence.local.machine import visiting
+from prominence.local.machine.files import AttemptFiles, database_of
 from prominence.local.machine.hardware import boot_id, cpu_description
-from prominence.local.machine.launching import Launcher
+from prominence.local.machine.launching import Launchers
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
+from prominence.local.machine.reports import Reports
 from prominence.local.machine.runtimes import choose_runtime, runtime_of
-from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, EVICTED, UNABLE_REASON
-from prominence.local.machine.watch import ProcessWatch
+from prominence.local.machine.supervision import KILL_GRACE_S, Supervision
+from prominence.local.machine.supervisor import UNABLE_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from prominence.local.machine.supervision import Running
     from prominence.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
 _SITE: Final = "local"
 NO_RESOURCES: Final = "No matching resources"
-_KILL_GRACE_S: Final = 10.0
-_CANCEL_TIME_S: Final = 5.0  # that a supervisor has beyond the grace of its tasks
-_LOOK_INTERVAL_S: Final = 2.0  # for supervisors whose end the system did not tell
-_LAUNCHER_PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
 _START_AGAIN_S: Final = 2.0
-_CLAIM_TIME_S: Final = 30.0  # a forked supervisor that has not claimed by then is gone
-
-
-@dataclass
-class _Running:
-    attempt: Attempt
-    needs: Needs
-    asked: float
-    pid: int | None = None
-    cancelled: float | None = None
-    watch: ProcessWatch | None = None
-    cleaning: asyncio.Task[None] | None = None
 
 
 class Machine:
@@ -87,13 +67,9 @@ class Machine:
         self._runtime_version = ""
         self._queue = Queue(capacity)
         self._minute = minute
-        self._running: dict[AttemptId, _Running] = {}
-        self._changes: deque[Change] = deque()
-        self._sequence = itertools.count(1)
-        self._changed = asyncio.Event()
-        self._launcher: Launcher | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._replacing: asyncio.Task[None] | None = None
+        self._reports = Reports()
+        self._supervision = Supervision(self.files, self._runtime, self._finished)
+        self._launchers = Launchers(self._launched, self._unlaunched)
         self._again: asyncio.TimerHandle | None = None
         self._hardware = cpu_description()
 
@@ -101,22 +77,14 @@ class Machine:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._runtime_version = await asyncio.to_thread(self._runtime.version)
         log.info("commands run with %s, %s", self._runtime.name, self._runtime_version)
-        self._launcher = await Launcher.start(self._launched, self._launcher_lost)
-        self._looking = asyncio.create_task(self._look_from_time_to_time())
+        await self._launchers.open()
+        self._supervision.open()
 
     async def close(self) -> None:
         if self._again is not None:
             self._again.cancel()
-        cleaning = [running.cleaning for running in self._running.values()]
-        background = [task for task in (self._looking, self._replacing, *cleaning) if task is not None]
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
-        for running in self._running.values():
-            if running.watch is not None:
-                running.watch.close()
-        if self._launcher is not None:
-            await self._launcher.close()
+        await self._supervision.close()
+        await self._launchers.close()
 
     def refuses(self, description: dict[str, Any]) -> str | None:
         if self._runtime.has_images:
@@ -133,23 +101,21 @@ class Machine:
             if self._queue.fits_at_all(needs):
                 self._queue.add(attempt)
             else:
-                self._report(attempt.id, Outcome("failed", time.time(), reason=NO_RESOURCES))
+                self._reports.ended(attempt.id, Outcome("failed", time.time(), reason=NO_RESOURCES))
         self._start_what_fits()
 
     async def cancel(self, attempts: Iterable[AttemptId]) -> None:
         for attempt in attempts:
-            files = self.files(attempt)
             try:
-                files.cancel.touch(mode=0o600)  # also for a supervisor that has still to claim it
+                self.files(attempt).cancel.touch(
+                    mode=0o600
+                )  # also for a supervisor that has still to claim it
             except OSError as error:
                 log.warning("attempt %s is ended by a signal alone: %s", attempt, error)
             if self._queue.discard(attempt):
-                self._report(attempt, Outcome("cancelled", time.time()))
-            elif (running := self._running.get(attempt)) is not None:
-                running.cancelled = time.monotonic()
-                claim = files.claimed_by()
-                if claim is not None and files.is_supervised():
-                    _signal(claim.pid, signal.SIGTERM)
+                self._reports.ended(attempt, Outcome("cancelled", time.time()))
+            else:
+                self._supervision.cancel(attempt)
 
     async def recover(self, wanted: Iterable[Attempt], unwanted: Iterable[Attempt]) -> None:
         """Adopt what runs, finish what ended unseen, evict what was lost, queue what never started."""
@@ -159,7 +125,7 @@ class Machine:
             if self._take_up(attempt):
                 running.append(attempt.id)
             else:
-                self._report(attempt.id, Outcome("cancelled", time.time()))
+                self._reports.ended(attempt.id, Outcome("cancelled", time.time()))
         await self.cancel(running)
 
     def _take_up(self, attempt: Attempt) -> bool:
@@ -173,22 +139,17 @@ class Machine:
             return False
         needs = Needs.of(attempt.resources, self._queue.capacity)
         self._queue.occupy(needs)
-        self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
+        self._supervision.add(attempt, needs)
         if claim is not None and files.is_supervised():
             log.info("attempt %s goes on under process %d", attempt.id, claim.pid)
-            self._report_start(attempt.id, claim.time)
-            self._watch(attempt.id, claim.pid)
+            self._report_start(attempt, needs, claim.time)
+            self._supervision.watch(attempt.id, claim.pid)
         else:
-            self._ended(attempt.id)
+            self._supervision.conclude(attempt.id)
         return True
 
     async def changes(self, since: int) -> list[Change]:
-        while self._changes and self._changes[0].sequence <= since:
-            self._changes.popleft()
-        while not self._changes:
-            self._changed.clear()
-            await self._changed.wait()
-        return list(self._changes)
+        return await self._reports.after(since)
 
     async def read_output(
         self, attempt: AttemptId, node: int, stream: Stream, offset: int
@@ -236,11 +197,10 @@ class Machine:
                 log.exception("attempt %s cannot be started", attempt.id)
                 self._queue.release(needs)
                 reason = f"{UNABLE_REASON}: {error}"
-                self._report(attempt.id, Outcome("failed", time.time(), reason=reason))
+                self._reports.ended(attempt.id, Outcome("failed", time.time(), reason=reason))
                 continue
-            self._running[attempt.id] = _Running(attempt, needs, time.monotonic())
-            if self._launcher is not None:  # else the next one is told
-                self._launcher.ask_for(files.root)
+            self._supervision.add(attempt, needs)
+            self._launchers.ask_for(files.root)
 
     def _start_again_later(self) -> None:
         if self._again is not None:
@@ -271,7 +231,7 @@ class Machine:
             "runtime_version": self._runtime_version,
             "images": str(self._images),
             "walltime_s": resources.get("walltime", DEFAULT_WALLTIME_MIN) * self._minute,
-            "kill_grace_s": _KILL_GRACE_S,
+            "kill_grace_s": KILL_GRACE_S,
             "execution": {
                 "site": _SITE,
                 "provisionedResources": provisioned,
@@ -280,130 +240,31 @@ class Machine:
         }
 
     def _launched(self, root: Path, pid: int | None, error: str) -> None:
-        attempt = _attempt_of(root)
-        running = self._running.get(attempt)
+        running = self._supervision.get(_attempt_of(root))
         if running is None:
             return
+        attempt = running.attempt
         if pid is None:
-            log.error("attempt %s cannot be started now: %s", attempt, error)
-            del self._running[attempt]
+            log.error("attempt %s cannot be started now: %s", attempt.id, error)
+            self._supervision.drop(attempt.id)
             self._queue.release(running.needs)
-            self._queue.add(running.attempt)
+            self._queue.add(attempt)
             self._start_again_later()
             return
-        self._report_start(attempt, time.time())
-        self._watch(attempt, pid)
+        self._report_start(attempt, running.needs, time.time())
+        self._supervision.watch(attempt.id, pid)
 
-    def _launcher_lost(self) -> None:
-        """Every attempt that was asked for but not claimed is asked for again; a claim is given once."""
-        log.error("the launcher process ended; starting another")
-        self._launcher = None
-        self._replacing = asyncio.create_task(self._replace_launcher())
+    def _unlaunched(self) -> list[Path]:
+        return [self.files(attempt).root for attempt in self._supervision.unwatched()]
 
-    async def _replace_launcher(self) -> None:
-        while self._launcher is None:
-            await asyncio.sleep(_LAUNCHER_PAUSE_S)
-            try:
-                self._launcher = await Launcher.start(self._launched, self._launcher_lost)
-            except OSError:
-                log.exception("the launcher cannot be started")
-        for attempt, running in list(self._running.items()):
-            if running.pid is None:
-                self._launcher.ask_for(self.files(attempt).root)
-
-    def _watch(self, attempt: AttemptId, pid: int) -> None:
-        running = self._running[attempt]
-        running.pid = pid
-        running.watch = ProcessWatch(pid, lambda: self._ended(attempt))
-
-    async def _look_from_time_to_time(self) -> None:
-        while True:
-            await asyncio.sleep(_LOOK_INTERVAL_S)
-            for attempt, running in list(self._running.items()):
-                try:
-                    self._look_at(attempt, running)
-                except OSError:
-                    log.exception("cannot look at attempt %s", attempt)
-
-    def _look_at(self, attempt: AttemptId, running: _Running) -> None:
-        if running.pid is None:
-            return
-        if self.files(attempt).is_supervised():
-            patience_s = _KILL_GRACE_S + _CANCEL_TIME_S
-            if running.cancelled is not None and time.monotonic() - running.cancelled >= patience_s:
-                log.warning("attempt %s does not end; its supervisor is killed", attempt)
-                _signal(running.pid, signal.SIGKILL)  # what it leaves is ended when it is gone
-            return
-        unclaimed = self.files(attempt).claimed_by() is None
-        if not unclaimed or time.monotonic() - running.asked >= _CLAIM_TIME_S:
-            self._ended(attempt)
-
-    def _ended(self, attempt: AttemptId) -> None:
-        """A process that was watched is gone: the outcome is on disk, or the attempt was lost."""
-        running = self._running.get(attempt)
-        if running is None or running.cleaning is not None:
-            return
-        files = self.files(attempt)
-        claim = files.claimed_by()
-        outcome = _read_outcome(files)
-        if outcome is None and claim is None and files.claim_for_nobody():
-            claim = files.claimed_by()  # from now on no supervisor that comes late can start it
-        if outcome is None and files.is_supervised():
-            if (claim := files.claimed_by()) is not None:  # another one has it after all
-                self._watch(attempt, claim.pid)
-            return
-        outcome = outcome or _read_outcome(files)
-        if outcome is not None:
-            self._finish(attempt, outcome)
-        else:
-            running.cleaning = asyncio.create_task(self._clean_up(attempt, claim))
-
-    async def _clean_up(self, attempt: AttemptId, claim: Claim | None) -> None:
-        """End what a lost supervisor has left behind, so that a new attempt does not run beside it."""
-        files = self.files(attempt)
-        try:
-            outcome = await asyncio.to_thread(self._end_leftovers, files, claim)
-        except Exception:  # whatever it is, the attempt has to come to an end
-            log.exception("attempt %s was lost, and what it left cannot be ended; trying again", attempt)
-            self._running[attempt].cleaning = None
-            return
-        log.warning("attempt %s was lost", attempt)
-        with contextlib.suppress(OSError):
-            write_json(files.outcome, asdict(outcome))
-        self._finish(attempt, outcome)
-
-    def _end_leftovers(self, files: AttemptFiles, claim: Claim | None) -> Outcome:
-        began = claim.time if claim else time.time()
-        processes.end_leftovers(ATTEMPT_VARIABLE, str(files.root), files.noted_tasks(), began)
-        self._runtime.remove(files.noted_containers())
-        files.remove_scratch()
-        return Outcome("lost", time.time(), claim.time if claim else None, EVICTED)
-
-    def _finish(self, attempt: AttemptId, outcome: Outcome) -> None:
-        running = self._running.pop(attempt)
-        if running.watch is not None:
-            running.watch.close()
+    def _finished(self, running: Running, outcome: Outcome) -> None:
         self._queue.release(running.needs)
-        self._report(attempt, outcome)
+        self._reports.ended(running.attempt.id, outcome)
         self._start_what_fits()
 
-    def _report_start(self, attempt: AttemptId, started: float) -> None:
-        running = self._running[attempt]
-        provisioned = _provisioned(running.attempt.resources, running.needs)
-        execution = {"site": _SITE, "provisionedResources": provisioned}
-        self._append(Change(next(self._sequence), attempt, started, execution=execution))
-
-    def _report(self, attempt: AttemptId, outcome: Outcome) -> None:
-        self._append(Change(next(self._sequence), attempt, outcome.ended, outcome))
-
-    def _append(self, change: Change) -> None:
-        self._changes.append(change)
-        self._changed.set()
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    def _report_start(self, attempt: Attempt, needs: Needs, started: float) -> None:
+        provisioned = _provisioned(attempt.resources, needs)
+        self._reports.started(attempt.id, started, {"site": _SITE, "provisionedResources": provisioned})
 
 
 def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
@@ -415,15 +276,6 @@ def _provisioned(resources: Mapping[str, Any], needs: Needs) -> dict[str, Any]:
         "disk": resources.get("disk", DEFAULT_DISK_GB),
         "nodes": nodes,
     }
-
-
-def _read_outcome(files: AttemptFiles) -> Outcome | None:
-    found = read_json(files.outcome)
-    if found is None:
-        return None
-    for key in ("output_files", "output_dirs"):
-        found[key] = tuple(Output(**each) for each in found.get(key, ()))
-    return Outcome(**found)
 
 
 def _attempt_of(root: Path) -> AttemptId:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
+
+Launched = Callable[[Path, int | None, str], None]
 
 
 class Launcher:
@@ -29,12 +37,8 @@ class Launcher:
         self._reading = reading
 
     @classmethod
-    async def start(cls, launched: Callable[[Path, int | None, str], None], lost: Callable[[], None]) -> Self:
-        """Start the program.
-
-        ``launched`` is told an attempt's directory and its supervisor's process, or None and why there is
-        none; ``lost`` is called when the launcher has ended.
-        """
+    async def start(cls, launched: Launched, lost: Callable[[], None]) -> Self:
+        """Start the program; ``lost`` is called when it has ended."""
         ours, theirs = socket.socketpair()
         module = "prominence.local.machine.launcher"
         process = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as the program is started
@@ -63,3 +67,48 @@ class Launcher:
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
         await asyncio.to_thread(self._process.wait)
+
+
+class Launchers:
+    """One launcher process after another: one that ends is replaced.
+
+    ``launched`` is told an attempt's directory and its supervisor's process, or None and why there is none.
+    A new launcher is asked for all that is ``unlaunched`` by then; an attempt can be claimed once, so that
+    asking twice starts nothing twice.
+    """
+
+    def __init__(self, launched: Launched, unlaunched: Callable[[], Iterable[Path]]) -> None:
+        self._launched = launched
+        self._unlaunched = unlaunched
+        self._current: Launcher | None = None
+        self._replacing: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._current = await Launcher.start(self._launched, self._lost)
+
+    def ask_for(self, root: Path) -> None:
+        """Have a supervisor started for the attempt in a directory."""
+        if self._current is not None:  # else the next one is asked
+            self._current.ask_for(root)
+
+    async def close(self) -> None:
+        if self._replacing is not None:
+            self._replacing.cancel()
+            await asyncio.gather(self._replacing, return_exceptions=True)
+        if self._current is not None:
+            await self._current.close()
+
+    def _lost(self) -> None:
+        log.error("the launcher process ended; starting another")
+        self._current = None
+        self._replacing = asyncio.create_task(self._replace())
+
+    async def _replace(self) -> None:
+        while self._current is None:
+            await asyncio.sleep(_PAUSE_S)
+            try:
+                self._current = await Launcher.start(self._launched, self._lost)
+            except OSError:
+                log.exception("the launcher cannot be started")
+        for root in self._unlaunched():
+            self._current.ask_for(root)
