@@ -297,7 +297,7 @@ def _leave(groups: Sequence[Group]) -> None:
 
 
 def _ids(futures: Sequence[ProminenceFuture[Any]]) -> str:
-    ids = sorted(future.job.id for future in futures if future.job.id is not None)
+    ids = sorted(future.job_id for future in futures if future.job_id is not None)
     return ", ".join(map(str, ids[:_IDS_SHOWN])) + (" ..." if len(ids) > _IDS_SHOWN else "")
 
 
