@@ -81,6 +81,7 @@ class ProminenceExecutor(Executor):
         self._guarantee: Guarantee = guarantee
         check_guarantee(guarantee, may_rerun=self._options.may_rerun)
         self._shipment = Shipment(self._options.ship)
+        _check_session(session, service)
         name = session if isinstance(session, str) else None
         check_way_out(on_exit, name)
         given = service if session is None or isinstance(session, str) else session
@@ -281,6 +282,15 @@ class ProminenceExecutor(Executor):
         name = self._group.session_name
         shown = {"image": self._options.image, "max_workers": self._max_workers}
         return shown if name is None else {"session": name, **shown}
+
+
+def _check_session(session: object, service: object) -> None:
+    if not isinstance(session, Session | str | None):
+        raise InvalidDescription("session", session, "a Session, or a name")
+    if not isinstance(service, Session | None):
+        raise InvalidDescription("service", service, "a Session")
+    if isinstance(session, Session) and service is not None:
+        raise InvalidDescription("service", service, "possible only with a name as session")
 
 
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()

@@ -29,6 +29,7 @@ PICKLER: Final = "prominence-pickler.zip"
 MODULES: Final = "prominence-modules.zip"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
+FILES: Final = frozenset({RUNNER, PICKLER, MODULES, CALL, RESULT})
 INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
