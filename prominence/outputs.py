@@ -112,6 +112,7 @@ def fetch_output(
         save_as,
         renew=lambda: str(described()["url"]),
         size=entry.get("size"),
+        service_path=entry.get("path"),
         progress=progress,
     )
 

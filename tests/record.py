@@ -45,6 +45,7 @@ class Scrubber:
         }
         self.forbidden = {
             "token": endpoint.token,
+            "key of its files": endpoint.files_key,
             "address": parts.netloc,
             "state directory": str(service.directory),
             "home": str(Path.home()),

@@ -124,7 +124,7 @@ def status(as_json: bool) -> None:
         "running": states["running"],
         "queued": states["idle"],
     }
-    del shown["token"]
+    del shown["token"], shown["files_key"]
     click.echo(json.dumps(shown) if as_json else "\n".join(f"{key}: {shown[key]}" for key in shown))
     if (notice := daemon.version_notice(endpoint)) is not None:
         click.echo(f"prominence: {notice}", err=True)

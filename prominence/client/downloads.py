@@ -12,6 +12,7 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, Final, TypedDict
 
+from prominence.client import same_machine
 from prominence.client.checksums import Checksum, checksum_in
 from prominence.client.presigned import opened
 from prominence.client.retry import Happened, Kind, RequestFailed
@@ -46,10 +47,14 @@ class Known(TypedDict, total=False):
     size: int | None
     sha256: str | None
     progress: Progress | None
+    service_path: str | None
+    """Where the service of this machine says that it lies, for clients that have its files."""
 
 
 def download(transport: Transport, url: str, known: Known) -> bytes:
     """The content; raises as :func:`download_to_file`."""
+    if known.get("service_path") and (content := same_machine.read(transport, known)) is not None:
+        return content
     memory = io.BytesIO()
     _Download(transport, url, known, memory).run()
     return memory.getvalue()
@@ -65,6 +70,8 @@ def download_to_file(transport: Transport, url: str, path: Path, known: Known) -
     if target.exists() and not target.is_file():
         raise FileExistsError(f"{path} is not a file that could be replaced")
     with replacing(target) as file:
+        if known.get("service_path") and same_machine.copy(transport, known, file):
+            return
         _Download(transport, url, known, file).run()
 
 

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from prominence.client.tokens import FixedToken, LoginToken
+from prominence.local.sharing import SharedFiles
 
 if TYPE_CHECKING:
     from prominence.client.tokens import TokenSource
@@ -32,6 +33,10 @@ class Service(Protocol):
     def is_embedded(self) -> bool:
         """True for the service that this library runs on this machine."""
 
+    @property
+    def files(self) -> SharedFiles | None:
+        """The service's files, where this process has the same and the service is known to tell of them."""
+
     def look_again(self) -> None:
         """Nothing listens at ``url``: find out whether the service is elsewhere by now."""
 
@@ -43,6 +48,7 @@ class RemoteService:
     """A service at a fixed address."""
 
     is_embedded = False
+    files = None
 
     def __init__(self, url: str, tokens: TokenSource) -> None:
         self.url = url
@@ -83,6 +89,11 @@ class EmbeddedService:
     @property
     def token(self) -> str:
         return self._found().token
+
+    @property
+    def files(self) -> SharedFiles | None:
+        key = self._found().files_key
+        return SharedFiles(self._settings.directory, key) if key else None
 
     def look_again(self) -> None:
         with self._lock:

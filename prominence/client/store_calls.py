@@ -39,16 +39,17 @@ class StoreCalls(Calls):
     def upload_object(
         self,
         name: str,
-        content: str | PathLike[str] | bytes,
+        content: str | PathLike[str] | bytes | memoryview,
         *,
-        checksum: bool = True,
+        checksum: bool | str = True,
         progress: Progress | None = None,
     ) -> str:
         """Store a file (given by its path) or bytes under a name; the SHA-256 of what was stored, in hex.
 
-        With ``checksum`` the store keeps the SHA-256 beside the object; a file is read twice for that. A
-        name ``group/name`` belongs to a group. ``progress(sent, size)`` is called as bytes go out.
-        Raises OSError where the file cannot be read, ContentMismatch where it changes meanwhile.
+        With ``checksum`` the store keeps the SHA-256 beside the object; a file is read twice for that, unless
+        the SHA-256 is given (in hex). A name ``group/name`` belongs to a group. ``progress(sent, size)`` is
+        called as bytes go out. Raises OSError where the file cannot be read, ContentMismatch where it changes
+        meanwhile.
         """
         from prominence.client.uploads import upload
         from prominence.description.rules import check_object_name

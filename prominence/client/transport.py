@@ -20,6 +20,7 @@ from prominence.client.unanswered import BROKEN, before_an_answer, innermost, un
 from prominence.client.urls import direct, is_loopback, without_query
 from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
+from prominence.local.sharing import HEADER
 from prominence.notices import show_notices
 from prominence.version import __version__
 
@@ -48,14 +49,17 @@ _USER_AGENT: Final = (
 )
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sets the token itself, so that no ``.netrc`` can."""
+class _Credentials(requests.auth.AuthBase):
+    """Sets the token itself, so that no ``.netrc`` can, and what proves that files are shared."""
 
-    def __init__(self, token: str) -> None:
-        self.token = token
+    def __init__(self, token: str, files_key: str) -> None:
+        self._token = token
+        self._files_key = files_key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self.token}"
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._files_key:
+            request.headers[HEADER] = self._files_key
         return request
 
 
@@ -218,6 +222,8 @@ class Transport:
     def _exchange(
         self, request: Request, url: str, deadline: float, token: str, *, new_connection: bool
     ) -> Answer:
+        files = self.service.files
+        files_key = "" if files is None else files.key
         try:
             left = self._time_left(deadline)
             with self.open(
@@ -225,7 +231,7 @@ class Transport:
                 url,
                 body=request.body,
                 headers={"Content-Type": "application/json"} if request.body is not None else None,
-                auth=_Bearer(token),
+                auth=_Credentials(token, files_key),
                 timeouts_s=(min(_CONNECT_S, left), min(_READ_S + request.longer, left)),
                 new_connection=new_connection,
             ) as response:
@@ -236,7 +242,7 @@ class Transport:
                 without_query(url),
                 self.clock,
                 expect_json=request.expect_json,
-                secrets=[token],
+                secrets=[token, files_key],
             )
         except RequestFailed as failed:
             if failed.happened is Happened.STALE:

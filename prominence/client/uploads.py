@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from prominence.client import same_machine
 from prominence.client.checksums import Checksum, etag_md5
 from prominence.client.presigned import opened
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request, pieces_of
 from prominence.exceptions import ContentMismatch, ServiceError
+from prominence.local.copying import copied, write_in_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from prominence.client.downloads import Progress
     from prominence.client.transport import Transport
-
-    _File = io.BufferedReader | io.BytesIO
 
 _LONG_ATTEMPTS: Final = 5
 """Attempts that may break off after any time; after them, a minute of further ones is left."""
@@ -41,6 +41,8 @@ class UploadPlace:
 
     url: str = field(repr=False)
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: str | None = None
+    """A file that a client on the machine of its service may fill instead."""
 
 
 class _Interrupted(Exception):
@@ -51,12 +53,36 @@ class _Interrupted(Exception):
         self.reason = reason
 
 
-class _Content:
+class _Memory(io.RawIOBase):
+    """What lies in memory as a file; nothing is copied before it is read."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self.view = memoryview(content).cast("B")
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: len(self.view)}[whence]
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        piece = self.view[self._at : self._at + len(buffer)]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+_File = io.FileIO | _Memory
+
+
+class Content:
     """Content as it goes out: counted, hashed, and read no further than its size when it was announced."""
 
     def __init__(self, file: _File, size: int, progress: Progress | None) -> None:
         self._file = file
-        self._size = size
+        self.size = size
         self._progress = progress
         self.rewind()
 
@@ -69,7 +95,7 @@ class _Content:
     @property
     def len(self) -> int:
         """Bytes that are still to come; how requests and its multipart encoder find it out."""
-        return self._size - self.sent
+        return self.size - self.sent
 
     @property
     def sha256(self) -> str:
@@ -80,17 +106,30 @@ class _Content:
     def md5(self) -> str:
         return self._md5.hexdigest()
 
+    def write_to(self, target: io.FileIO) -> None:
+        """Write all of it to a file on this machine, unhashed."""
+        self._file.seek(0)
+        if isinstance(self._file, _Memory):
+            pieces = write_in_pieces(self._file.view, target.fileno())
+        else:
+            pieces = copied(self._file.fileno(), target.fileno())
+        sent = 0
+        for count in pieces:
+            sent += count
+            if self._progress is not None:
+                self._progress(sent, self.size)
+
     def read(self, amount: int = -1) -> bytes:
         left = self.len
         try:
             piece = self._file.read(left if amount < 0 else min(amount, left))
             self.sent += len(piece)
             if piece and self._progress is not None:
-                self._progress(self.sent, self._size)
+                self._progress(self.sent, self.size)
         except Exception as error:
             raise _Interrupted(error) from error
         if left and amount and not piece:
-            cut = ContentMismatch("what is uploaded", f"{self._size} bytes", f"{self.sent} bytes")
+            cut = ContentMismatch("what is uploaded", f"{self.size} bytes", f"{self.sent} bytes")
             raise _Interrupted(cut)
         self._sha256.update(piece)
         self._md5.update(piece)
@@ -103,15 +142,15 @@ def request_place(transport: Transport, name: str, sha256: str | None) -> Upload
     answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body)).json()
     if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
         raise ServiceError("the service did not say where to upload to")
-    return UploadPlace(answer["url"], answer.get("fields") or {})
+    return UploadPlace(answer["url"], answer.get("fields") or {}, answer.get("path"))
 
 
 def upload(
     transport: Transport,
     name: str,
-    content: str | os.PathLike[str] | bytes,
+    content: str | os.PathLike[str] | bytes | memoryview,
     *,
-    checksum: bool,
+    checksum: bool | str,
     progress: Progress | None,
 ) -> str:
     """Store a file (a path) or bytes as the object ``name``; the SHA-256 of what was stored, in hex.
@@ -121,45 +160,55 @@ def upload(
     """
     with _open(content) as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        announced = hashlib.file_digest(file, "sha256").hexdigest() if checksum else None
-        found = _Content(file, size, progress)
-        _Upload(transport, name, found, announced).run()
-    if announced is not None and found.sha256 != announced:
+        announced = checksum if isinstance(checksum, str) else _sha256(file) if checksum else None
+        stored = _Upload(transport, name, Content(file, size, progress), announced).run()
+    if announced not in {None, stored}:
         what = f"what was uploaded as {name} changed meanwhile, so it"
-        raise ContentMismatch(what, f"sha256 {announced}", f"sha256 {found.sha256}")
-    return found.sha256
+        raise ContentMismatch(what, f"sha256 {announced}", f"sha256 {stored}")
+    return stored
 
 
-def _open(content: str | os.PathLike[str] | bytes) -> _File:
-    if isinstance(content, bytes):
-        return io.BytesIO(content)
+def _sha256(file: _File) -> str:
+    file.seek(0)
+    if isinstance(file, _Memory):
+        return hashlib.sha256(file.view).hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open(content: str | os.PathLike[str] | bytes | memoryview) -> _File:
+    if isinstance(content, bytes | memoryview):
+        return _Memory(content)
     path = Path(content)
     if path.exists() and not path.is_file():
         raise OSError(f"{path} is not a file: pack a directory into an archive first")
-    return path.open("rb")
+    return io.FileIO(path)
 
 
 class _Upload:
-    def __init__(self, transport: Transport, name: str, content: _Content, checksum: str | None) -> None:
+    def __init__(self, transport: Transport, name: str, content: Content, checksum: str | None) -> None:
         self._transport = transport
         self._name = name
         self._content = content
         self._checksum = checksum
         self._broken = 0
+        self._may_be_placed = True
 
-    def run(self) -> None:
+    def run(self) -> str:
+        """The SHA-256 of what was stored."""
         try:
-            while not self._transport.retried(Kind.REMOVE, self._attempt):
+            while (stored := self._transport.retried(Kind.REMOVE, self._attempt)) is None:
                 self._transport.clock.sleep(_PAUSE_S * self._broken)
         except RequestFailed as failed:
             raise failed.error from None  # the cause's text has the whole URL
         except _Interrupted as interrupted:
             raise interrupted.reason from None
+        return stored
 
-    def _attempt(self, _deadline: float, is_stale: bool) -> bool:
-        """True when everything is stored; False when it broke off on the way, which may have taken long."""
+    def _attempt(self, _deadline: float, is_stale: bool) -> str | None:
+        """The SHA-256 of what was stored; None when it broke off on the way, which may have taken long."""
         place = request_place(self._transport, self._name, self._checksum)
+        if self._may_be_placed and (stored := self._placed(place)) is not None:
+            return stored
         self._content.rewind()
         try:
             self._send(place, new_connection=is_stale or self._broken > 0)
@@ -167,9 +216,14 @@ class _Upload:
             self._broken += 1
             is_broken = self._content.sent and failed.is_ambiguous
             if is_broken and self._broken < _LONG_ATTEMPTS:
-                return False
+                return None
             raise
-        return True
+        return self._content.sha256
+
+    def _placed(self, place: UploadPlace) -> str | None:
+        """As :meth:`_attempt`, by way of a file; None where that way is not open."""
+        self._may_be_placed = False
+        return same_machine.place(self._transport, place, self._name, self._content, self._checksum)
 
     def _send(self, place: UploadPlace, *, new_connection: bool) -> None:
         method, body, headers = _form(place, self._content) if place.fields else _plain(place, self._content)
@@ -190,13 +244,13 @@ class _Upload:
             raise ContentMismatch(f"what the store took as {self._name}", str(sent), str(stored))
 
 
-def _plain(place: UploadPlace, content: _Content) -> tuple[str, Any, dict[str, str]]:
+def _plain(place: UploadPlace, content: Content) -> tuple[str, Any, dict[str, str]]:
     host = urlsplit(place.url).hostname or ""
     headers = {"x-ms-blob-type": "BlockBlob"} if ".blob.core." in host else {}
     return "PUT", content if content.len else b"", headers
 
 
-def _form(place: UploadPlace, content: _Content) -> tuple[str, Any, dict[str, str]]:
+def _form(place: UploadPlace, content: Content) -> tuple[str, Any, dict[str, str]]:
     from requests_toolbelt.multipart.encoder import MultipartEncoder
 
     fields = [*place.fields.items(), ("file", ("file", content, _BINARY))]  # the store wants it last

@@ -5,7 +5,7 @@
     <state directory>/          0700, owned by the user, on a disk of this host
         start.lock              held by a client while it starts the service
         service.lock            held by the service for its whole life; has its process number
-        endpoint.json           URL and token of the service that holds a lock on it (0600)
+        endpoint.json           URL, token and files' key of the service that holds a lock on it (0600)
         port                    where it listened last
         secret                  signs tokens and presigned URLs (0600)
         service.db service.log
@@ -58,6 +58,8 @@ class Endpoint:
     cpus: int
     memory: float
     runtime: str = "host"
+    files_key: str = ""
+    """Proves to the service that a client has the same files; it tells none of them where it is empty."""
 
     @classmethod
     def read(cls, text: bytes) -> Endpoint:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 OutputKind = Literal["files", "dirs"]
-Presign = Callable[[int, OutputKind, str], str]
-"""Makes the URL of a job's output from the job, its kind and the last part of its path."""
+Locate = Callable[[int, OutputKind, PurePath], dict[str, str]]
+"""Says where a job's output is to be had, from the job, its kind and its path."""
 
 LONGEST_WAIT_S: Final = 30.0
 FEED_PAGE: Final = 1000
@@ -159,7 +159,7 @@ def state(row: sqlite3.Row) -> dict[str, Any]:
     return shown
 
 
-def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -> dict[str, Any]:
+def detailed_entry(row: sqlite3.Row, labels: dict[str, str], locate: Locate) -> dict[str, Any]:
     """A job with all that is known of it but its inputs."""
     description = json.loads(row["description"])
     shown = entry(row)
@@ -176,7 +176,7 @@ def detailed_entry(row: sqlite3.Row, labels: dict[str, str], presign: Presign) -
     for kind, field in _OUTPUT_FIELDS.items():
         if names := description.get(field):
             stored = {
-                name: {"url": presign(row["id"], kind, PurePath(path).name), "size": size}
+                name: {**locate(row["id"], kind, PurePath(path)), "size": size}
                 for name, path, size in outputs.get(kind, [])
             }
             shown[field] = [{"name": name, **stored.get(fill(name, values), {"url": ""})} for name in names]

@@ -4,7 +4,7 @@
 
     <state directory>/objects/
         contents/<first two digits>/<sha256>    read-only; several names may mean the same content
-        incoming/                               what is being received
+        incoming/                               what is being received; place-... is filled by a client
 
 A name belongs to the user (``data.bin``) or to a group (``group/data.bin``). What a job uploads for
 itself has a key of its own kind.
@@ -15,14 +15,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
+import secrets
+import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.errors import Refusal
 from prominence.local.store import BELOW, bounds
+from prominence.local.trees import remove_tree
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,6 +38,10 @@ if TYPE_CHECKING:
 LARGEST_OBJECT: Final = 64 * 1024**3
 _LONGEST_NAME: Final = 1024  # bytes; what object stores allow for a key
 _PIECE_BYTES: Final = 1024 * 1024
+_KEPT_MODE: Final = 0o400
+_OPEN_FILLED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PLACE: Final = re.compile(r"place-[0-9a-f]{32}")
+_ABANDONED_S: Final = 86400.0  # a client may take hours to fill a place
 _IMAGE_FILES: Final = (".sif", ".simg", ".tar", ".tgz", ".tar.gz")
 
 
@@ -63,7 +72,9 @@ class Objects:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         named = {row["digest"] for row in self._store.read("select digest from objects")}
         for left in (*self._incoming.iterdir(), *self._contents.glob("*/*")):
-            if left.name not in named:
+            if left.is_dir() and not left.is_symlink():
+                remove_tree(left)
+            elif left.name not in named:
                 left.unlink()
 
     def key_of(self, name: str) -> str:
@@ -101,9 +112,33 @@ class Objects:
     def receive(self) -> Incoming:
         return Incoming(self._incoming)
 
-    async def keep(self, key: str, incoming: Incoming) -> StoredObject:
-        """Give what was received a key; whatever had that key before is replaced."""
+    def make_place(self) -> Path:
+        """A new file for a client of the same user to fill, and then to have taken over."""
+        place = self._incoming / f"place-{secrets.token_hex(16)}"
+        place.touch(mode=0o600, exist_ok=False)
+        return place
+
+    def take_over(self, place: Path) -> Filled:
+        """What a client has filled; raises Refusal where there is no such place, or something else in it."""
+        if place.parent != self._incoming or not _PLACE.fullmatch(place.name):
+            raise Refusal(400, "the path is none of a place that was made for an upload")
+        return Filled(place)
+
+    def remove_abandoned_places(self) -> None:
+        """Remove what clients that are gone have begun to fill."""
+        for place in self._incoming.glob("place-*"):
+            with suppress(FileNotFoundError):
+                if self._clock.time() - place.lstat().st_mtime > _ABANDONED_S:
+                    place.unlink()
+
+    async def keep(self, key: str, incoming: Content, checksum: str | None = None) -> StoredObject:
+        """Give what was received a key; whatever had that key before is replaced.
+
+        Raises Refusal where it does not have the SHA-256 that was announced for it.
+        """
         digest, now = await incoming.finish(), int(self._clock.time())
+        if checksum is not None and digest != checksum.lower():
+            raise Refusal(400, "the content does not have the checksum that was announced for it")
         before = self.find(key)
         path = self._path(digest)
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -154,6 +189,16 @@ def _object_names(description: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "Image", image
 
 
+class Content(Protocol):
+    """A file in ``incoming/`` that is to be kept."""
+
+    path: Path
+    size: int
+
+    async def finish(self) -> str:
+        """The SHA-256 of the whole, once it is on disk."""
+
+
 class Incoming:
     """A file that is being received; without :meth:`Objects.keep` nothing is left of it."""
 
@@ -176,13 +221,12 @@ class Incoming:
         """Add a piece; raises Refusal when the object becomes too large."""
         self.size += len(piece)
         if self.size > LARGEST_OBJECT:
-            raise Refusal(413, f"an object has at most {LARGEST_OBJECT} bytes")
+            raise _too_large()
         self._gathered += piece
         if len(self._gathered) >= _PIECE_BYTES:
             await self._flush()
 
     async def finish(self) -> str:
-        """The SHA-256 of the whole, once it is on disk."""
         await self._flush()
         await asyncio.to_thread(self._sync)
         return self._hash.hexdigest()
@@ -197,5 +241,57 @@ class Incoming:
 
     def _sync(self) -> None:
         self._file.flush()
-        os.fchmod(self._file.fileno(), 0o400)
+        os.fchmod(self._file.fileno(), _KEPT_MODE)
         os.fsync(self._file.fileno())
+
+
+class Filled:
+    """A file that a client has filled, under a name that it was not told; without keeping nothing is left.
+
+    Anything may have been put in its place meanwhile, so only what is true of the open file counts.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.path = place.with_name(secrets.token_hex(16))
+        if not place.is_file() or place.is_symlink():
+            raise Refusal(400, "there is no such place for an upload, or not any more")
+        place.rename(self.path)
+        self._file = os.fdopen(os.open(self.path, _OPEN_FILLED), "rb")
+        self.size = self._looked_at().st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    async def finish(self) -> str:
+        before = self._looked_at()
+        digest, _ = await asyncio.gather(asyncio.to_thread(self._digest), asyncio.to_thread(self._sync))
+        if _version(self._looked_at()) != _version(before):
+            raise Refusal(400, "what was placed changed while it was taken over")
+        return digest
+
+    def _looked_at(self) -> os.stat_result:
+        found = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+            raise Refusal(400, "what was placed is no file of this user's own")
+        if found.st_size > LARGEST_OBJECT:
+            raise _too_large()
+        return found
+
+    def _digest(self) -> str:
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def _sync(self) -> None:
+        os.fchmod(self._file.fileno(), _KEPT_MODE)
+        os.fsync(self._file.fileno())
+
+
+def _version(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, f"an object has at most {LARGEST_OBJECT} bytes")

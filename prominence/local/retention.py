@@ -104,6 +104,7 @@ class Pruner:
         if not self._clock_is_trusted():
             log.warning("the clock was set: nothing is removed until the next start")
             return 0
+        self._objects.remove_abandoned_places()
         now = self._clock.time()
         removed = 0
         if self._retention.days is not None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -29,6 +30,7 @@ from prominence.local.objects import Objects
 from prominence.local.queue_limits import QueueLimits
 from prominence.local.retention import Pruner
 from prominence.local.rough import Turbulence, closing_protocol, roughened
+from prominence.local.sharing import SharedFiles
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
@@ -52,6 +54,7 @@ _IDLE_LOOK_S: Final = 5.0
 _LOST_LOOK_S: Final = 2.0
 _TOKEN_LOOK_S: Final = 5.0
 _KEEP_ALIVE_S: Final = 75
+_KEY_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class _Service:
     workflows: Workflows
     pruner: Pruner
     app: Guard
+    files: SharedFiles | None
     turbulence: Turbulence | None
 
     @classmethod
@@ -121,6 +125,7 @@ class _Service:
         await jobs.recover()
         pruner = Pruner(options.retention, state=state, store=store, engine=engine, objects=objects)
         turbulence = Turbulence() if options.rough else None
+        files = None if options.rough else SharedFiles(state.path, secrets.token_hex(_KEY_BYTES))
         app = application(
             state=state,
             store=store,
@@ -129,9 +134,10 @@ class _Service:
             jobs=jobs,
             workflows=workflows,
             engine=engine,
+            files=files,
             turbulence=turbulence,
         )
-        return cls(store, signer, engine, jobs, workflows, pruner, app, turbulence)
+        return cls(store, signer, engine, jobs, workflows, pruner, app, files, turbulence)
 
     def server(self, started: Callable[[], None]) -> _Server:
         if self.turbulence is None:
@@ -155,6 +161,7 @@ async def _serve(options: ServeOptions, state: StateDirectory, ready: Callable[[
         capacity.cpus,
         capacity.memory,
         options.runtime.name or "host",
+        "" if service.files is None else service.files.key,
     )
 
     def started() -> None:

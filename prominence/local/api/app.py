@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
     from prominence.local.rough import Turbulence
+    from prominence.local.sharing import SharedFiles
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
     from prominence.local.workflows import Workflows
@@ -49,15 +50,16 @@ def application(
     jobs: Jobs,
     workflows: Workflows,
     engine: Engine,
+    files: SharedFiles | None = None,
     turbulence: Turbulence | None = None,
 ) -> Guard:
-    """The whole API, bound to one service."""
-    presigned = PresignedFiles(signer, jobs, objects, state.snapshots)
+    """The whole API, bound to one service; without ``files`` it tells nobody where they are."""
+    presigned = PresignedFiles(signer, jobs, objects, state.snapshots, files)
     groups: list[RouteGroup] = [
         RunningJobRoutes(RunningJobs(store, engine, state.snapshots), presigned),
         JobRoutes(jobs, objects, presigned),
         WorkflowRoutes(workflows, jobs, objects),
-        DataRoutes(objects, presigned),
+        DataRoutes(objects, presigned, files),
         KeyRoutes(Pairs(store)),
         ServiceRoutes(engine, store, state.path),
         *([] if turbulence is None else [RoughRoutes(turbulence)]),
@@ -72,7 +74,7 @@ def application(
     }
     app = Starlette(routes=[routes.mount(), *presigned.routes()], exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return Guard(app, signer, lambda path: bool(routes.methods_of(path)), state.is_lost)
+    return Guard(app, signer, lambda path: bool(routes.methods_of(path)), state.is_lost, files)
 
 
 async def _refusal(_: Request, error: Refusal) -> Response:

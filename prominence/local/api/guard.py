@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Final
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.api.answers import BASE, refused
 from prominence.local.api.presigned import OBJECTS
+from prominence.local.sharing import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from prominence.local.sharing import SharedFiles
     from prominence.local.tokens import Signer
 
 LOST: Final = "the state directory was removed: this service ends"
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")
+_FILES_HEADER: Final = HEADER.lower().encode()
 _OPEN_PATHS: Final = (f"{BASE}/health", f"{BASE}/openapi.json")
 
 
@@ -25,7 +28,9 @@ def _needs_token(path: str) -> bool:
 
 
 class Guard:
-    """An ASGI application in front of another, which finds the token's claims in the scope.
+    """An ASGI application in front of another, which finds in the scope what the client has proved.
+
+    ``claims`` are the token's; ``shares_files`` is true of clients that have the service's own files.
 
     ``is_known`` tells paths that exist: any other is answered as such, whoever asks. Nothing is done once
     ``is_lost`` says that what is kept here is gone.
@@ -37,12 +42,15 @@ class Guard:
         signer: Signer,
         is_known: Callable[[str], bool],
         is_lost: Callable[[], bool],
+        files: SharedFiles | None = None,
+        *,
         clock: Clock = MACHINE_CLOCK,
     ) -> None:
         self._app = app
         self._signer = signer
         self._is_known = is_known
         self._is_lost = is_lost
+        self._files = files
         self._clock = clock
         self._last_request = self._clock.monotonic()
 
@@ -67,6 +75,9 @@ class Guard:
                 if scope["claims"] is None and self._is_known(scope["path"]):
                     await refused(401, "Authentication failure")(scope, receive, send)
                     return
+                scope["shares_files"] = self._files is not None and self._files.is_proved_by(
+                    headers.get(_FILES_HEADER, "")
+                )
         await self._app(scope, receive, send)
 
 

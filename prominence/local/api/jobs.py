@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from prominence.local.api.presigned import PresignedFiles
+    from prominence.local.api.presigned import Places, PresignedFiles
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
 
@@ -54,14 +55,15 @@ class JobRoutes:
         query = Query.parse(request.query_params)
         if query.since is not None:
             rows, revision = await self._jobs.find(query)
-            return answer(self._feed(rows), revision)
+            return answer(self._feed(rows, self._presigned.places_for(request)), revision)
         matches = await self._jobs.search(query)
-        shown = self._detailed if query.detail else _entries
+        detailed = partial(self._detailed, places=self._presigned.places_for(request))
+        shown = detailed if query.detail else _entries
         return await listing(matches, (shown(page) async for page in self._jobs.pages(matches)))
 
     async def describe(self, request: Request) -> Response:
         rows, revision = await self._jobs.find(Query(ids=(id_in_path(request),)))
-        return answer(self._detailed(rows), revision)
+        return answer(self._detailed(rows, self._presigned.places_for(request)), revision)
 
     async def delete(self, request: Request) -> Response:
         return await self._delete([id_in_path(request)])
@@ -88,28 +90,28 @@ class JobRoutes:
             raise Refusal(400, "No such job(s)")
         return answer({})
 
-    def _feed(self, rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+    def _feed(self, rows: Sequence[sqlite3.Row], places: Places) -> list[dict[str, Any]]:
         """Changed jobs; those that ended with all that a waiter wants to know of them."""
         labels = self._jobs.labels([row["id"] for row in rows])
         return [
-            entry(row) if row["status"] in ACTIVE else self._described(row, labels.get(row["id"], {}))
+            entry(row) if row["status"] in ACTIVE else self._described(row, labels.get(row["id"], {}), places)
             for row in rows
         ]
 
-    def _detailed(self, rows: Sequence[sqlite3.Row]) -> list[dict[str, Any]]:
+    def _detailed(self, rows: Sequence[sqlite3.Row], places: Places) -> list[dict[str, Any]]:
         ids = [row["id"] for row in rows]
         labels, inputs = self._jobs.labels(ids), self._jobs.inputs(ids)
-        shown = [self._described(row, labels.get(row["id"], {})) for row in rows]
+        shown = [self._described(row, labels.get(row["id"], {}), places) for row in rows]
         return [{**each, "inputs": inputs[each["id"]]} if each["id"] in inputs else each for each in shown]
 
-    def _described(self, row: sqlite3.Row, labels: dict[str, str]) -> dict[str, Any]:
+    def _described(self, row: sqlite3.Row, labels: dict[str, str], places: Places) -> dict[str, Any]:
         """A job in detail; an output that was not staged out may have been uploaded by the job itself."""
-        shown = detailed_entry(row, labels, self._presigned.url_of)
+        shown = detailed_entry(row, labels, places.of_output)
         for field, suffix in (("outputFiles", ""), ("outputDirs", ".tgz")):
             for output in shown.get(field, ()):
                 key = output_key(row["id"], output["name"] + suffix)
                 if not output["url"] and (uploaded := self._objects.find(key)) is not None:
-                    output |= {"url": self._presigned.object_url(key), "size": uploaded.size}
+                    output |= {**places.of_object(uploaded), "size": uploaded.size}
         return shown
 
 

@@ -26,13 +26,14 @@ from prominence.local.tokens import OUTPUT_URL_S, UPLOAD_URL_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from pathlib import Path, PurePath
 
     from starlette.requests import Request
 
     from prominence.local.jobs import Jobs
     from prominence.local.listing import OutputKind
-    from prominence.local.objects import Incoming, Objects
+    from prominence.local.objects import Incoming, Objects, StoredObject
+    from prominence.local.sharing import SharedFiles
     from prominence.local.tokens import Signer
 
 OBJECTS: Final = "/objects"
@@ -42,14 +43,36 @@ _MOST_FORM_BYTES: Final = 64 * 1024  # of the fields before the file
 _MOST_FIELDS: Final = 32
 
 
+class Places:
+    """Where a client finds stored files: URLs that are good for seven days, and paths if it shares them."""
+
+    def __init__(self, presign: Callable[[str, str, int], str], files: SharedFiles | None) -> None:
+        self._presign = presign
+        self._files = files
+
+    def of_output(self, job: int, kind: OutputKind, path: PurePath) -> dict[str, str]:
+        """The ``url`` of what the engine staged out, and its ``path``."""
+        return self._place(f"jobs/{job}/{kind}/{path.name}", path)
+
+    def of_object(self, stored: StoredObject) -> dict[str, str]:
+        return self._place(stored.key, stored.path)
+
+    def _place(self, key: str, path: PurePath) -> dict[str, str]:
+        told = None if self._files is None else self._files.told(path)
+        return {"url": self._presign(key, "GET", OUTPUT_URL_S)} | ({} if told is None else {"path": told})
+
+
 class PresignedFiles:
     """Makes URLs and serves them."""
 
-    def __init__(self, signer: Signer, jobs: Jobs, objects: Objects, snapshots: Path) -> None:
+    def __init__(
+        self, signer: Signer, jobs: Jobs, objects: Objects, snapshots: Path, files: SharedFiles | None
+    ) -> None:
         self._signer = signer
         self._jobs = jobs
         self._objects = objects
         self._snapshots = snapshots
+        self._files = files
         self._address = jobs.url.removesuffix(BASE)
 
     def routes(self) -> list[Route]:
@@ -61,15 +84,12 @@ class PresignedFiles:
             Route(f"{OBJECTS}/{{key:path}}", self.upload, methods=["PUT"]),
         ]
 
-    def url_of(self, job: int, kind: OutputKind, stored_as: str) -> str:
-        """The URL of a staged-out file, good for seven days."""
-        return self._url(f"jobs/{job}/{kind}/{stored_as}", "GET", OUTPUT_URL_S)
+    def places_for(self, request: Request) -> Places:
+        """Where the client that asks finds stored files."""
+        return Places(self._url, self._files if request.scope["shares_files"] else None)
 
     def snapshot_url(self, name: str) -> str:
         return self._url(f"snapshots/{name}", "GET", OUTPUT_URL_S)
-
-    def object_url(self, key: str) -> str:
-        return self._url(key, "GET", OUTPUT_URL_S)
 
     def upload_url(self, key: str, lifetime_s: int = UPLOAD_URL_S) -> str:
         """Where the content of an object can be PUT."""
@@ -103,21 +123,19 @@ class PresignedFiles:
 
     async def upload(self, request: Request) -> Response:
         self._check(request, "PUT")
-        with _failures(), self._objects.receive() as incoming:
+        with failures_while_receiving(), self._objects.receive() as incoming:
             async for piece in request.stream():
                 await incoming.write(piece)
             return await self._keep(request.path_params["key"], incoming, 200)
 
     async def form(self, request: Request) -> Response:
         _, options = parse_options_header(request.headers.get("content-type", ""))
-        with _failures(), self._objects.receive() as incoming:
+        with failures_while_receiving(), self._objects.receive() as incoming:
             fields = await _read_form(request, options.get("boundary", ""), incoming, self._check_form)
-            if await incoming.finish() != fields[_CHECKSUM_FIELD].lower():
-                raise Refusal(400, "the content does not have the checksum that was announced for it")
-            return await self._keep(fields["key"], incoming, 204)
+            return await self._keep(fields["key"], incoming, 204, fields[_CHECKSUM_FIELD])
 
-    async def _keep(self, key: str, incoming: Incoming, status: int) -> Response:
-        kept = await self._objects.keep(key, incoming)
+    async def _keep(self, key: str, incoming: Incoming, status: int, checksum: str | None = None) -> Response:
+        kept = await self._objects.keep(key, incoming, checksum)
         return Response(status_code=status, headers={"ETag": f'"{kept.digest}"'})
 
     def _check(self, request: Request, method: str) -> None:
@@ -178,7 +196,7 @@ def _file(path: Path | None, digest: str | None = None) -> Response:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def failures_while_receiving() -> Iterator[None]:
     """What can go wrong while a content arrives, as refusals."""
     try:
         yield

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import stat
 import tarfile
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+
+from prominence.local.copying import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +69,13 @@ class Room:
             while piece := source.read(_PIECE_BYTES):
                 self.take(len(piece))
                 file.write(piece)
+
+    def copy_file(self, source: BinaryIO, target: Path) -> None:
+        """The same with a file of this machine, if there is room for all of it."""
+        self.take(os.fstat(source.fileno()).st_size)
+        with target.open("xb") as file:
+            for _ in copied(source.fileno(), file.fileno()):
+                self._check()
 
 
 def is_archive(name: str) -> bool:

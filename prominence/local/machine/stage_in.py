@@ -64,7 +64,7 @@ def _stage_artifact(
             download(url, lambda source: room.copy(source, target))
         else:
             with open(objects[url], "rb") as source:  # noqa: PTH123 - a path as text
-                room.copy(source, target)
+                room.copy_file(source, target)
     except KeyError:
         raise StageInFailed(DOWNLOAD_FAILED, f"artifact {name}: there is no such object any more") from None
     except (DownloadFailed, archives.NoRoom, OSError) as error:

@@ -1,0 +1,349 @@
+"""Uploads and outputs by way of files, where the service is this user's own on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.fake_service import Reply, says
+from support.object_store import ObjectStore
+
+from prominence import Artifact, Job, ProminenceClient, Resources, Session, Settings, Task
+from prominence.exceptions import ContentMismatch, ServiceError
+from prominence.local import daemon
+from prominence.local.sharing import SharedFiles
+from prominence.settings import LocalSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support.fake_service import FakeService
+    from support.service import LocalService
+
+CONTENT = Random(1).randbytes(100_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Requests:
+    """What was asked of the service, told by the methods and paths that urllib3 logs."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self._caplog = caplog
+        caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
+        caplog.set_level(logging.DEBUG, "prominence.client.same_machine")
+
+    def clear(self) -> None:
+        self._caplog.clear()
+
+    @property
+    def sent(self) -> list[str]:
+        logged = [each.args for each in self._caplog.records if each.name == "urllib3.connectionpool"]
+        return [
+            f"{args[3]} {_plain(str(args[4]))}"
+            for args in logged
+            if isinstance(args, tuple) and len(args) > 5
+        ]
+
+    @property
+    def explained(self) -> str:
+        own = [each for each in self._caplog.records if each.name == "prominence.client.same_machine"]
+        return "\n".join(each.getMessage() for each in own)
+
+
+def _plain(path: str) -> str:
+    return path.partition("?")[0].removeprefix("/prominence/v1")
+
+
+@pytest.fixture
+def requests_sent(caplog: pytest.LogCaptureFixture) -> Requests:
+    return Requests(caplog)
+
+
+@pytest.fixture
+def client(service: LocalService) -> Iterator[ProminenceClient]:
+    with ProminenceClient(settings=service.settings()) as client:
+        yield client
+
+
+@pytest.fixture
+def session(service: LocalService) -> Iterator[Session]:
+    with Session(service.settings()) as session:
+        yield session
+
+
+PLACED = ["POST /data/upload", "POST /data/placed"]
+SENT = ["POST /data/upload", "POST /objects"]
+
+
+def stored(service: LocalService, name: str) -> bytes:
+    """The content of an object, as a job gets it."""
+    job = service.post_job(f"cat {name}", artifacts=[{"url": name}])
+    service.ended(job)
+    return service.get(f"/jobs/{job}/stdout").content
+
+
+def given_as_file(tmp_path: Path) -> Path:
+    path = tmp_path / "given.bin"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.mark.parametrize("checksum", [True, False, DIGEST])
+@pytest.mark.parametrize("give", [lambda _: CONTENT, lambda _: memoryview(CONTENT), given_as_file])
+def test_an_upload_is_a_file_and_two_small_requests(
+    give: Callable[[Path], Any],
+    checksum: bool | str,
+    *,
+    client: ProminenceClient,
+    service: LocalService,
+    requests_sent: Requests,
+    tmp_path: Path,
+) -> None:
+    steps: list[tuple[int, int]] = []
+
+    digest = client.upload_object(
+        "by-file.bin", give(tmp_path), checksum=checksum, progress=lambda *step: steps.append(step)
+    )
+
+    assert requests_sent.sent == PLACED
+    assert digest == DIGEST
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
+    assert stored(service, "by-file.bin") == CONTENT
+    assert not list((service.directory / "objects" / "incoming").glob("place-*"))
+
+
+def test_a_callers_file_is_copied_and_stays_the_callers(
+    client: ProminenceClient, service: LocalService, tmp_path: Path
+) -> None:
+    given = given_as_file(tmp_path)
+    mode = given.stat().st_mode
+
+    client.upload_object("copied.bin", given)
+    given.write_bytes(b"changed later")
+
+    assert stored(service, "copied.bin") == CONTENT
+    assert (given.stat().st_mode, given.stat().st_nlink) == (mode, 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_the_smallest_contents_are_stored_too(
+    content: bytes, client: ProminenceClient, service: LocalService
+) -> None:
+    client.upload_object("small.bin", content)
+
+    assert stored(service, "small.bin") == content
+
+
+def test_a_checksum_that_is_not_that_of_the_content_is_told(client: ProminenceClient) -> None:
+    with pytest.raises(ServiceError, match="does not have the checksum"):
+        client.upload_object("wrong.bin", CONTENT, checksum="0" * 64)
+
+    assert "wrong.bin" not in {each["name"] for each in client.list_objects()}
+
+
+def test_a_callers_own_error_ends_an_upload_and_leaves_no_place(
+    client: ProminenceClient, service: LocalService
+) -> None:
+    def stop(_sent: int, _size: int | None) -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        client.upload_object("stopped.bin", CONTENT, progress=stop)
+
+    assert not list((service.directory / "objects" / "incoming").glob("place-*"))
+
+
+def test_a_client_by_url_and_token_sends_everything(service: LocalService, requests_sent: Requests) -> None:
+    endpoint = service.endpoint
+    with ProminenceClient(endpoint.url, endpoint.token) as client:
+        client.upload_object("sent.bin", CONTENT)
+
+    assert requests_sent.sent == SENT
+    assert stored(service, "sent.bin") == CONTENT
+
+
+def without_the_right_to_write(place: Path) -> None:
+    place.chmod(0o400)
+
+
+def as_a_link(place: Path) -> None:
+    place.unlink()
+    place.symlink_to("/dev/null")
+
+
+def with_something_in_it(place: Path) -> None:
+    place.write_bytes(b"another program's")
+
+
+def without_a_place(place: Path) -> None:
+    place.unlink()
+
+
+HARM = [as_a_link, with_something_in_it, without_a_place]
+
+
+@pytest.mark.parametrize("harm", HARM if os.geteuid() == 0 else [*HARM, without_the_right_to_write])
+def test_what_cannot_be_placed_is_sent(
+    harm: Callable[[Path], None],
+    client: ProminenceClient,
+    service: LocalService,
+    requests_sent: Requests,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = SharedFiles.open
+
+    def harmed(files: SharedFiles, told: str, flags: int) -> int:
+        harm(files.path_of(told))
+        return whole(files, told, flags)
+
+    monkeypatch.setattr(SharedFiles, "open", harmed)
+    client.upload_object("unplaced.bin", CONTENT)
+
+    assert requests_sent.sent == SENT
+    assert "unplaced.bin cannot be placed" in requests_sent.explained
+    assert stored(service, "unplaced.bin") == CONTENT
+
+
+def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
+    client: ProminenceClient, service: LocalService, requests_sent: Requests
+) -> None:
+    def remove_places(_sent: int, _size: int | None) -> None:
+        for place in (service.directory / "objects" / "incoming").glob("place-*"):
+            place.unlink()
+
+    client.upload_object("lost.bin", CONTENT, progress=remove_places)
+
+    assert requests_sent.sent == ["POST /data/upload", "POST /data/placed", "POST /objects"]
+    assert stored(service, "lost.bin") == CONTENT
+
+
+@pytest.fixture
+def job(session: Session) -> Job:
+    session.client.upload_object("in.bin", CONTENT)
+    job = Job(
+        name="out",
+        tasks=[Task(image="none", command="cp in.bin out.bin")],
+        resources=Resources(cpus=1, memory=1),
+        artifacts=[Artifact("in.bin")],
+        output_files=["out.bin"],
+        output_directories=["."],
+        session=session,
+    )
+    job.create()
+    job.wait()
+    return job
+
+
+def test_an_output_is_read_without_a_request(job: Job, requests_sent: Requests, tmp_path: Path) -> None:
+    assert job.succeeded  # which brings the description
+    requests_sent.clear()
+    steps: list[tuple[int, int | None]] = []
+
+    def note(*step: Any) -> None:
+        steps.append(step)
+
+    assert job.get_output_file("out.bin", encoding=None, progress=note) == CONTENT
+    saved = job.get_output_file("out.bin", save_as=tmp_path / "saved.bin", progress=note)
+    archive = job.get_output_directory(".", save_as=tmp_path / "saved.tgz")
+
+    assert requests_sent.sent == []
+    assert saved.read_bytes() == CONTENT
+    assert steps == [(len(CONTENT), len(CONTENT))] * 2
+    assert archive.stat().st_size > len(CONTENT)
+
+
+def test_a_saved_output_is_the_callers_own(job: Job, tmp_path: Path) -> None:
+    saved = job.get_output_file("out.bin", save_as=tmp_path / "saved.bin")
+    saved.write_bytes(b"changed")
+
+    assert job.get_output_file("out.bin", encoding=None) == CONTENT
+    assert saved.stat().st_nlink == 1
+
+
+def output_path(job: Job, service: LocalService) -> Path:
+    snapshot = job._refresh()
+    return service.directory / str(snapshot.entry["outputFiles"][0]["path"])
+
+
+def test_an_output_whose_file_has_another_size_is_fetched(
+    job: Job, service: LocalService, requests_sent: Requests, tmp_path: Path
+) -> None:
+    path = output_path(job, service)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"more")
+    requests_sent.clear()
+
+    with pytest.raises(ContentMismatch):
+        job.get_output_file("out.bin", encoding=None)
+    with pytest.raises(ContentMismatch):
+        job.get_output_file("out.bin", save_as=tmp_path / "saved.bin")
+
+    assert requests_sent.sent
+    assert not (tmp_path / "saved.bin").exists()
+
+
+@pytest.mark.parametrize("save", [False, True])
+def test_an_output_that_another_file_system_hides_is_fetched(
+    save: bool, job: Job, service: LocalService, requests_sent: Requests, tmp_path: Path
+) -> None:
+    """A client that sees the endpoint, as in a container with a part of the state directory."""
+    partly = tmp_path / "partly"
+    partly.mkdir(mode=0o700)
+    for name in ("endpoint.json", "service.lock"):
+        (partly / name).hardlink_to(service.directory / name)
+    elsewhere = partly / "attempts"
+    elsewhere.mkdir()
+    settings = Settings(url=None, token=None, local=LocalSettings(partly))
+    with Session(settings) as session:
+        same = Job(id=job.id, session=session)
+
+        found = same.get_output_file("out.bin", save_as=tmp_path / "saved" if save else None, encoding=None)
+
+    assert (found.read_bytes() if isinstance(found, Path) else found) == CONTENT
+    assert requests_sent.sent[-1].startswith("GET /objects/jobs/")
+    assert "is fetched, since it cannot be" in requests_sent.explained
+
+
+def test_a_state_directory_that_was_copied_is_none_of_a_running_service(
+    service: LocalService, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    shutil.copy(service.directory / "endpoint.json", copy / "endpoint.json")
+
+    assert daemon.running(LocalSettings(copy)) is None
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../../etc/hostname", "attempts/../../secret", "", "."])
+def test_a_path_that_leads_elsewhere_is_not_followed(
+    path: str, client: ProminenceClient, requests_sent: Requests
+) -> None:
+    url = f"{client.url.removesuffix('/prominence/v1')}/objects/none"
+
+    with pytest.raises(ServiceError):
+        client.download(url, service_path=path)
+
+    assert requests_sent.sent == ["GET /objects/none"]
+
+
+def test_another_service_that_tells_a_path_is_not_believed(fake: FakeService, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.write_bytes(b"")
+    store = ObjectStore(fake)
+    store.add("theirs.bin", b"theirs")
+    place = {"url": store.url("mine.bin"), "path": str(private)}
+    fake.script("POST", "/data/upload", says(place, 201))
+    fake.script("PUT", "/bucket/mine.bin", Reply(200))
+    with ProminenceClient(fake.url, "token") as client:
+        client.upload_object("mine.bin", b"mine", checksum=False)
+        fetched = client.download(store.url("theirs.bin"), service_path=str(private))
+
+    assert fetched == b"theirs"
+    assert private.read_bytes() == b""
+    assert not any("Prominence-Files" in request.headers for request in fake.received)
