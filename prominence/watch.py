@@ -22,7 +22,8 @@ from collections import OrderedDict
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from prominence.exceptions import AuthenticationError, NotFound, ProminenceError, ServiceUnavailable
+from prominence.exceptions import AuthenticationError, NotFound, ProminenceError
+from prominence.outage import Outage
 from prominence.snapshot import Snapshot
 from prominence.watched import Watch, Watched
 
@@ -44,7 +45,6 @@ _PAUSE_PER_ROUND: Final = 10.0
 _PAUSE_PER_AGE: Final = 0.02
 _REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
-_TRUSTED_AFTER_ANSWER_S: Final = 60.0  # a token that was good so lately was good when the job was submitted
 _MANY: Final = 16  # of so many jobs, changes are gathered for a moment rather than fetched one by one
 _GATHER_S: Final = 0.02
 _IDLE_S: Final = 0.5
@@ -68,7 +68,6 @@ class Watcher(Generic[S]):
     ) -> None:
         self.clock = clock
         self._source = source
-        self._outage_tolerance_s = outage_tolerance_s
         self._random = random or Random()  # noqa: S311 - jitter is no secret
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -80,9 +79,7 @@ class Watcher(Generic[S]):
         self._feed_start: int | None = None  # and what it brought since this one is remembered
         self._taking: int | None = None
         self._unseen: set[int] = set()
-        self._outage_since: float | None = None
-        self._was_refused = False  # in this outage
-        self._last_answer: float | None = None
+        self._outage = Outage(outage_tolerance_s)
 
     def watch(
         self,
@@ -175,12 +172,10 @@ class Watcher(Generic[S]):
                 try:
                     self._round()
                 except ProminenceError as error:
-                    self._outage(error)
+                    self._bear_with(error)
                 else:
-                    if self._outage_since is not None:
+                    if self._outage.note_answer(self.clock.monotonic()):
                         log.warning("%ss can be followed again", self._source.what)
-                    self._outage_since, self._was_refused = None, False
-                    self._last_answer = self.clock.monotonic()
                 self._pause(self.clock.monotonic() - started)
         except BaseException as error:  # whoever waits must hear of it
             with self._condition:
@@ -309,22 +304,15 @@ class Watcher(Generic[S]):
             if self._feed_start is not None:
                 self._feed_start = self._taking  # what came before may be forgotten: it is asked for
 
-    def _outage(self, error: ProminenceError) -> None:
-        """Bear with a service that does not answer, for a long time but not for ever."""
+    def _bear_with(self, error: ProminenceError) -> None:
+        """Go on after a round that failed, for a long time but not for ever."""
         now = self.clock.monotonic()
+        is_news = self._outage.note_trouble(error, now)
         was_refused = isinstance(error, AuthenticationError)
-        is_news = self._outage_since is None or (was_refused and not self._was_refused)
-        self._was_refused = self._was_refused or was_refused
-        self._outage_since = now if self._outage_since is None else self._outage_since
         if was_refused:
             self._fail_newcomers(error)
-        if now - self._outage_since >= self._outage_tolerance_s:
-            what = self._source.what
-            end = (AuthenticationError if was_refused else ServiceUnavailable)(
-                f"no usable answer for {(now - self._outage_since) / 60:.0f} minutes ({error}); the {what}s "
-                f"may still run: attach to them later with {what.capitalize()}(id=...)"
-            )
-            end.__cause__ = error
+        end = self._outage.end_of_patience(error, now, self._source.what)
+        if end is not None:
             self._fail_all(end)
         elif self._jobs:
             hint = "; log in again and the wait goes on: prominence login" if was_refused else ""
@@ -335,12 +323,9 @@ class Watcher(Generic[S]):
 
     def _fail_newcomers(self, error: ProminenceError) -> None:
         """A wait that begins with a bad token ends; one that began with a good one may get another."""
-        last = self._last_answer
         with self._condition:
             newcomers = [
-                each.id
-                for each in self._jobs.values()
-                if last is None or each.since > last + _TRUSTED_AFTER_ANSWER_S
+                each.id for each in self._jobs.values() if not self._outage.token_was_good_at(each.since)
             ]
         for job_id in newcomers:
             self._fail(job_id, error)
@@ -348,7 +333,7 @@ class Watcher(Generic[S]):
     def _pause(self, round_s: float) -> None:
         """Wait before the next round: longer where answers are slow or jobs are old."""
         with self._condition:
-            if self._outage_since is None and self._cursor is not None and not self._unseen:
+            if not self._outage.lasts and self._cursor is not None and not self._unseen:
                 if len(self._jobs) >= _MANY:
                     self.clock.wait(self._condition, _GATHER_S)
                 return
