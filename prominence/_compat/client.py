@@ -16,6 +16,7 @@ from prominence.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from prominence.client.answers import StoredObject
     from prominence.client.job_calls import Stream
 
 _STATUSES: Final = (None, "all", "completed", "idle", "running")
@@ -184,7 +185,7 @@ class PublicClient:
             raise ContentMismatch(f"{filename}, which was stored all the same,", str(checksum), stored)
         return True
 
-    def list_objects(self, path: str | None = None) -> list[dict[str, Any]]:
+    def list_objects(self, path: str | None = None) -> list[StoredObject]:
         return self._client.list_objects(path or "")
 
     def delete_object(self, object: str) -> bool:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 from prominence.client.retry import Happened, RequestFailed
 from prominence.exceptions import (
@@ -25,11 +25,12 @@ from prominence.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from prominence.clock import Clock
 
 E = TypeVar("E", ServiceError, ServiceUnavailable)
+M = TypeVar("M")
 
 _SUCCESS: Final = range(200, 300)
 _REDIRECTION: Final = range(300, 400)
@@ -42,9 +43,20 @@ _DISABLED: Final = "Functionality disabled"
 _TAG: Final = re.compile(r"<[^>]*>|\s+")
 
 
+class StoredObject(TypedDict):
+    """An uploaded object as services list it: ``size`` in bytes, ``lastModified`` in words."""
+
+    name: str
+    size: int
+    lastModified: str
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A usable answer. ``features`` and ``revision`` are what the embedded service adds to the API."""
+    """A usable answer. ``features`` and ``revision`` are what the embedded service adds to the API.
+
+    What is read from it raises ServiceUnavailable where it has another shape.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -54,17 +66,31 @@ class Answer:
         return json.loads(self.body)
 
     def entries(self) -> list[dict[str, Any]]:
-        """The jobs or workflows of a listing; raises ServiceUnavailable where the answer is none."""
-        found = self.json()
-        if isinstance(found, list) and all(_is_entry(each) for each in found):
-            return found
-        raise _error(ServiceUnavailable, self, "the answer is not a listing")
+        """The jobs or workflows of a listing."""
+        return self._listed(_is_entry)
+
+    def objects(self) -> list[StoredObject]:
+        return self._listed(_is_object)
+
+    def keys(self) -> list[str]:
+        return self._listed(lambda each: isinstance(each, str))
 
     def pairs(self) -> dict[str, str]:
-        """The keys of a listing with their values; raises ServiceUnavailable where the answer is none."""
+        """The keys of a listing with their values."""
+        return {key: value for entry in self._listed(_is_pairs) for key, value in entry.items()}
+
+    def member(self, name: str, kind: type[M]) -> M:
+        """What an object has under a name."""
         found = self.json()
-        if isinstance(found, list) and all(_is_pairs(each) for each in found):
-            return {key: value for entry in found for key, value in entry.items()}
+        member = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(member, kind):
+            raise _error(ServiceUnavailable, self, f"the answer has no {name}")
+        return member
+
+    def _listed(self, is_one: Callable[[object], bool]) -> list[Any]:
+        found = self.json()
+        if isinstance(found, list) and all(is_one(each) for each in found):
+            return found
         raise _error(ServiceUnavailable, self, "the answer is not a listing")
 
     @property
@@ -79,6 +105,15 @@ class Answer:
 
 def _is_pairs(found: object) -> bool:
     return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+
+
+def _is_object(found: object) -> bool:
+    """Whether it is an uploaded object of a listing."""
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), str) for name in ("name", "lastModified"))
+        and isinstance(found.get("size"), int)
+    )
 
 
 def _is_entry(found: object) -> bool:

@@ -150,8 +150,8 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
 
     def resources(self) -> dict[str, Any]:
         """Capacity and what is free of it: cores and memory in GB, site by site."""
-        found: dict[str, Any] = self._get("/resources").json()
-        return found
+        answer = self._get("/resources")
+        return {"existing": answer.member("existing", list)}
 
     def usage(
         self, start: str, end: str, *, by_group: bool = False, all_users: bool = False
@@ -160,5 +160,4 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         query = {"start": start, "end": end}
         query |= {"by_group": "true"} if by_group else {}
         query |= {"show_all_users": "true"} if all_users else {}
-        found: dict[str, Any] = self._get("/accounting", query).json()["usage"]
-        return found
+        return self._get("/accounting", query).member("usage", dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -76,34 +76,44 @@ class Listing(NamedTuple):
         return cls(answer.entries(), answer.revision)
 
 
-def listing_query(
-    *,
-    ids: Iterable[int] | None = None,
-    everything: bool = False,
-    completed: bool = False,
-    num: int | None = None,
-    label: tuple[str, str] | None = None,
-    name: str | None = None,
-    status: str | None = None,
-    detail: bool = False,
-) -> dict[str, str]:
-    """The query of a listing of jobs or workflows; labels and names are checked, for servers paste them."""
+class Wanted(TypedDict, total=False):
+    """What a listing of jobs or workflows is to show, as :meth:`JobCalls.list_jobs` says."""
+
+    ids: Iterable[int] | None
+    everything: bool
+    completed: bool
+    num: int | None
+    label: tuple[str, str] | None
+    name: str | None
+    status: Literal["idle", "running"] | None
+    detail: bool
+
+
+_FLAGS: Final = {"all": "everything", "completed": "completed", "detail": "detail"}
+
+
+def listing_query(wanted: Wanted) -> dict[str, str]:
+    """The query of a listing; labels and names are checked, for servers paste them into theirs.
+
+    Raises TypeError for what no listing is asked for.
+    """
+    if unknown := wanted.keys() - Wanted.__annotations__.keys():
+        raise TypeError(f"a listing has no {', '.join(sorted(unknown))}")
     query: dict[str, str] = {}
-    if ids is not None:
+    if (ids := wanted.get("ids")) is not None:
         query["id"] = ids_text(ids)
-    if num is not None:
+    if (num := wanted.get("num")) is not None:
         query["num"] = str(int(num))
-    if label is not None:
+    if (label := wanted.get("label")) is not None:
         from prominence.description.rules import check_label
 
         check_label(*label)
-        query["constraint"] = f"{label[0]}={label[1]}"
-    if name is not None:
+        query["constraint"] = "=".join(label)
+    if (name := wanted.get("name")) is not None:
         from prominence.description.rules import check_name
 
         check_name(name)
         query["name"] = name
-    if status is not None:
+    if (status := wanted.get("status")) is not None:
         query["status"] = status
-    flags = {"all": everything, "completed": completed, "detail": detail}
-    return query | {flag: "true" for flag, wanted in flags.items() if wanted}
+    return query | {flag: "true" for flag, name in _FLAGS.items() if wanted.get(name)}

@@ -9,7 +9,9 @@ from prominence.exceptions import InvalidDescription, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Unpack
 
+    from prominence.client.calls import Wanted
     from prominence.client.submission import Submission, Submitted
 
 Stream = Literal["stdout", "stderr"]
@@ -31,34 +33,15 @@ class JobCalls(Calls):
         """Raise DuplicateRun when more than one job of this submission has come to run by now."""
         self._check_single("/jobs", submission)
 
-    def list_jobs(
-        self,
-        *,
-        ids: Iterable[int] | None = None,
-        everything: bool = False,
-        completed: bool = False,
-        num: int | None = None,
-        label: tuple[str, str] | None = None,
-        name: str | None = None,
-        status: Literal["idle", "running"] | None = None,
-        detail: bool = False,
-    ) -> Listing:
+    def list_jobs(self, **wanted: Unpack[Wanted]) -> Listing:
         """Active jobs, or those asked for.
 
         ``completed`` lists the last ``num`` jobs that ended (default 1, -1: all); ``everything`` active and
-        ended ones; ``ids`` exactly these (at most about 100 at a time), in no particular order.
+        ended ones; ``ids`` exactly these (at most about 100 at a time), in no particular order. ``label`` (a
+        name and a value), ``name`` and ``status`` (``idle`` or ``running``) narrow it; ``detail`` adds all
+        that is known of each.
         """
-        query = listing_query(
-            ids=ids,
-            everything=everything,
-            completed=completed,
-            num=num,
-            label=label,
-            name=name,
-            status=status,
-            detail=detail,
-        )
-        return Listing.of(self._get("/jobs", query))
+        return Listing.of(self._get("/jobs", listing_query(wanted)))
 
     def list_workflow_jobs(self, workflow_id: int, *, detail: bool = False) -> Listing:
         """All jobs of a workflow, active and ended."""
@@ -133,7 +116,7 @@ class JobCalls(Calls):
 
     def get_snapshot_url(self, job_id: int) -> str:
         """Presigned URL of the latest snapshot (``.tgz``), whether or not there is one yet."""
-        return str(self._get(f"/jobs/{int(job_id)}/snapshot").json()["url"])
+        return self._get(f"/jobs/{int(job_id)}/snapshot").member("url", str)
 
 
 def command_text(words: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from prominence.client.calls import Calls
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Unpack
 
+    from prominence.client.answers import StoredObject
     from prominence.client.downloads import Known, Progress
     from prominence.client.uploads import UploadPlace
 
@@ -23,10 +24,9 @@ _NOT_REPLACED: Final = "Atomic replacement not successful"
 
 
 class StoreCalls(Calls):
-    def list_objects(self, path: str = "") -> list[dict[str, Any]]:
+    def list_objects(self, path: str = "") -> list[StoredObject]:
         """Stored objects with ``name``, ``size`` (bytes) and ``lastModified``; of a group if one is named."""
-        found: list[dict[str, Any]] = self._get(_path("/data", path)).json()
-        return found
+        return self._get(_path("/data", path)).objects()
 
     def create_upload(self, name: str, sha256: str | None = None) -> UploadPlace:
         """A place to send an object to, good for ten minutes; ``sha256`` (hex) is kept beside the object."""
@@ -111,8 +111,7 @@ class StoreCalls(Calls):
 
     def kv_list(self, prefix: str = "") -> list[str]:
         """Keys below a prefix, each with a leading slash."""
-        found: list[str] = self._get(_path("/kv", prefix), {"list": "true"}).json()
-        return found
+        return self._get(_path("/kv", prefix), {"list": "true"}).keys()
 
     def kv_values(self, prefix: str = "") -> dict[str, str]:
         """Keys below a prefix with their values, in one request."""

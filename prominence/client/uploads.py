@@ -20,7 +20,7 @@ from prominence.client.checksums import Checksum, etag_md5
 from prominence.client.presigned import opened
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request, pieces_of
-from prominence.exceptions import ContentMismatch, ServiceError
+from prominence.exceptions import ContentMismatch
 from prominence.local.copying import copied, write_in_pieces
 
 if TYPE_CHECKING:
@@ -139,10 +139,9 @@ class Content:
 def request_place(transport: Transport, name: str, sha256: str | None) -> UploadPlace:
     """A place for an object, good for ten minutes; with a checksum the store keeps that beside it."""
     body = json.dumps({"filename": name, "checksum": sha256}).encode()
-    answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body)).json()
-    if not isinstance(answer, dict) or not isinstance(answer.get("url"), str):
-        raise ServiceError("the service did not say where to upload to")
-    return UploadPlace(answer["url"], answer.get("fields") or {}, answer.get("path"))
+    answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body))
+    found = answer.json()
+    return UploadPlace(answer.member("url", str), found.get("fields") or {}, found.get("path"))
 
 
 def upload(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from prominence.client.calls import Calls, Listing, ids_text, listing_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Unpack
 
+    from prominence.client.calls import Wanted
     from prominence.client.submission import Submission, Submitted
 
 NO_SUCH_WORKFLOW = "No such workflow"
@@ -23,30 +25,9 @@ class WorkflowCalls(Calls):
         """Raise DuplicateRun when more than one workflow of this submission has come to run by now."""
         self._check_single("/workflows", submission)
 
-    def list_workflows(
-        self,
-        *,
-        ids: Iterable[int] | None = None,
-        everything: bool = False,
-        completed: bool = False,
-        num: int | None = None,
-        label: tuple[str, str] | None = None,
-        name: str | None = None,
-        status: Literal["idle", "running"] | None = None,
-        detail: bool = False,
-    ) -> Listing:
+    def list_workflows(self, **wanted: Unpack[Wanted]) -> Listing:
         """Active workflows, or those asked for, as in :meth:`list_jobs`."""
-        query = listing_query(
-            ids=ids,
-            everything=everything,
-            completed=completed,
-            num=num,
-            label=label,
-            name=name,
-            status=status,
-            detail=detail,
-        )
-        return Listing.of(self._get("/workflows", query))
+        return Listing.of(self._get("/workflows", listing_query(wanted)))
 
     def list_changed_workflows(self, since: int, wait: float) -> Listing:
         """Workflows that changed after a revision, waiting up to ``wait`` seconds for one.

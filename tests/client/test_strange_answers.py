@@ -10,6 +10,8 @@ from support.fake_service import page, says
 from prominence.exceptions import InvalidDescription, ServiceUnavailable, SubmissionUncertain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from support.fake_service import FakeService
 
     from prominence import ProminenceClient
@@ -37,6 +39,59 @@ def test_what_is_no_listing_is_no_usable_answer(
 
     with pytest.raises(ServiceUnavailable, match="not a listing"):
         client.list_jobs()
+
+
+NO_OBJECTS: list[Any] = [
+    {"error": "none", "more": 1},
+    ["a"],
+    [{"name": "a", "size": 1}],
+    [{"name": "a", "size": "1 kB", "lastModified": "today"}],
+]
+
+
+@pytest.mark.parametrize("answer", NO_OBJECTS)
+def test_what_is_no_listing_of_objects_is_no_usable_answer(
+    fake: FakeService, client: ProminenceClient, answer: Any
+) -> None:
+    fake.script("GET", "/data", says(answer))
+
+    with pytest.raises(ServiceUnavailable, match="not a listing"):
+        client.list_objects()
+
+
+@pytest.mark.parametrize("answer", [{}, [1], [{"/a": "x"}], "a"])
+def test_what_is_no_listing_of_keys_is_no_usable_answer(
+    fake: FakeService, client: ProminenceClient, answer: Any
+) -> None:
+    fake.script("GET", "/kv", says(answer))
+
+    with pytest.raises(ServiceUnavailable, match="not a listing"):
+        client.kv_list()
+
+
+@pytest.mark.parametrize("answer", [{}, ["/a"], [{"/a": 1}], "a"])
+def test_what_is_no_listing_of_values_is_no_usable_answer(
+    fake: FakeService, client: ProminenceClient, answer: Any
+) -> None:
+    fake.script("GET", "/kv", says(answer))
+
+    with pytest.raises(ServiceUnavailable, match="not a listing"):
+        client.kv_values()
+
+
+@pytest.mark.parametrize("answer", [{}, [], "a", None, {"usage": 1, "existing": {}, "url": None}])
+def test_an_object_without_what_is_asked_for_is_no_usable_answer(
+    fake: FakeService, client: ProminenceClient, answer: Any
+) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "/accounting": lambda: client.usage("2026-01-01", "2026-01-02"),
+        "/resources": client.resources,
+        "/jobs/1/snapshot": lambda: client.get_snapshot_url(1),
+    }
+    for path, call in calls.items():
+        fake.script("GET", path, says(answer))
+        with pytest.raises(ServiceUnavailable, match=r"the answer has no (usage|existing|url)"):
+            call()
 
 
 @pytest.mark.parametrize("key", ["", "/", None])

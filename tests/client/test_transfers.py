@@ -577,7 +577,7 @@ def test_names_that_no_object_can_have_are_not_sent(
 def test_a_service_that_names_no_place_is_told(fake: FakeService, client: ProminenceClient) -> None:
     fake.script("POST", "/data/upload", says({}, 201))
 
-    with pytest.raises(ServiceError, match="did not say where to upload to"):
+    with pytest.raises(ServiceUnavailable, match="the answer has no url"):
         client.upload_object("arg.bin", b"x")
 
 
