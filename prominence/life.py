@@ -38,6 +38,7 @@ _OF_LIFE: Final = frozenset(
         "_submission",
         "_twins_are_told",
         "_is_prepared",
+        "_has_plugins_changes",
         "_is_known",
         "_creating",
         "_snapshot",
@@ -69,6 +70,7 @@ class Life(Generic[S]):
         self._submission = Submission()
         self._twins_are_told = False
         self._is_prepared = False
+        self._has_plugins_changes = False
         self._is_known = False  # the service has told its id
         self._creating = threading.Lock()
         self._snapshot: S | None = None
@@ -138,6 +140,21 @@ class Life(Generic[S]):
         """Unix epochs ``createTime``, ``startTime`` and ``endTime``, as far as they are known."""
         return Events() if self._id is None else self._current().events
 
+    @property
+    def revision(self) -> int | None:
+        """The embedded service's, of the answer that told the id or the last state."""
+        return self._revision
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether one that is made of the same description, and is :meth:`known_as` this one, is as good."""
+        has_doubts = self._submission.sends > (self._id is not None)
+        return not has_doubts and not self._has_plugins_changes
+
+    def known_as(self, id: int, snapshot: S | None) -> None:  # noqa: A002
+        """Be the one with this id, of which that much was heard."""
+        self._id, self._snapshot, self._is_known = id, snapshot, True
+
     def use(self, session: Session) -> None:
         """Be of this session's service, where none was given before; raises ProminenceError for another."""
         if self._given_session not in {None, session}:
@@ -173,8 +190,10 @@ class Life(Generic[S]):
             return
         from prominence.plugins import plugins
 
+        hook = plugins().hook.prominence_prepare_job
         for job in self._jobs_to_prepare():
-            plugins().hook.prominence_prepare_job(job=job)
+            self._has_plugins_changes = bool(hook.get_hookimpls())  # or may have
+            hook(job=job)
         self._is_prepared = True
 
     def _jobs_to_prepare(self) -> Iterable[JobDescription]:

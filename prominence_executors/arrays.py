@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from prominence import Job
 from prominence.exceptions import JobFailedError
 from prominence.following import bearing_outages
 from prominence.snapshot import JobSnapshot
@@ -148,8 +147,8 @@ class ArrayRun:
             call = self._left.get(index)
             if call is None:
                 continue
-            if call.job.id is None:
-                call.runs_as(Job.attached(entry, self._session))
+            if call.future.job_id is None:
+                call.runs_as(snapshot.id)
             call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
             if snapshot.has_certainly_ended:
                 indexes[snapshot.id] = index
@@ -163,16 +162,17 @@ class ArrayRun:
         """The workflow has ended: every job of it has, too, whatever the listings say so far."""
         clock = self._session.client.clock
         for _ in range(_LOOKS_FOR_MISSING):
-            if all(call.job.id is not None for call in list(self._left.values())):
+            if all(call.future.job_id is not None for call in list(self._left.values())):
                 break
             clock.sleep(_PAUSE_FOR_MISSING_S)
             bearing_outages(self._collect, clock, self._session.outage_tolerance)
         self._workflow.check_is_single()
         for index, call in list(self._left.items()):
-            if call.job.id is None:
+            if (job_id := call.future.job_id) is None:
                 self._fail_one(index, self._never_made())
             else:
-                call.job.follow(partial(self._followed, index), partial(self._fail_one, index))
+                ended, failed = partial(self._followed, index), partial(self._fail_one, index)
+                self._session.watcher.watch(job_id, ended, failed)
 
     def _followed(self, index: int, snapshot: JobSnapshot) -> None:
         if snapshot.has_ended:

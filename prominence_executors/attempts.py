@@ -8,11 +8,9 @@ before is proved to be over: its job has ended, and its fence is closed.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from prominence import Job
 from prominence.exceptions import (
     ImagePullFailed,
     InvalidDescription,
@@ -38,12 +36,14 @@ from prominence_executors.fence import Fence, guarantee_in_force
 from prominence_executors.outcome import forward_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from prominence import Session
+    from prominence import Job, Session
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.sessions.manifest import CallId, CallKind
+    from prominence_executors.options import JobOptions
+    from prominence_executors.sessions.manifest import CallId
+    from prominence_executors.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -100,56 +100,56 @@ class Outcome:
 
 @dataclass(slots=True)
 class Call:
-    """What is to be run for a future; ``outcome`` makes the future's result of the ended job.
+    """What is to be run for a future, under an executor's options.
 
-    ``contents`` are objects, by name, that must be stored before the job is sent. ``guarantee`` is what the
-    caller of a function chose; a command has none. ``items`` are
-    those of a chunk of a map; ``noted`` is what a named session knows
-    the call by, and ``marks`` are labels of all its jobs.
+    ``contents`` are objects, by name, that must be stored before the job is sent; ``guarantee`` is what the
+    caller chose for functions; ``noted`` is what a named session knows the call by.
     """
 
     future: ProminenceFuture[Any]
-    job: Job
-    outcome: Callable[[Job, JobSnapshot, Claim | None], Any]
-    contents: Mapping[str, bytes] = field(default_factory=dict)
-    forwards_output: bool = False
-    retries: Retries = field(default_factory=Retries)
-    guarantee: Guarantee | None = None
-    may_rerun: bool = True
-    kind: CallKind = "command"
-    items: int | None = None
+    work: Work
+    options: JobOptions
+    guarantee: Guarantee = "settle"
+    contents: Mapping[str, bytes] | None = None
     noted: CallId | None = None
-    marks: Mapping[str, str] = field(default_factory=dict)
     fence: Fence | None = None
     claim: Claim | None = None
-    retried: Counter[Side] = field(default_factory=Counter)
-    described: Job = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.described = self.job  # jobs that take the call over are known by their ids only
 
     @property
     def calls(self) -> Sequence[Call]:
         """This one alone, as those of an array."""
         return (self,)
 
-    def submit(self, session: Session, pages: Pages) -> None:
-        """Send the job, behind a fence of ``pages`` where one is needed; ``job`` is the one to follow."""
-        client = session.client
-        self.fence = self.claim = None
-        if self.guarantee and guarantee_in_force(client, self.guarantee, may_rerun=self.may_rerun) == "fence":
-            self.fence = Fence.create(client, pages.for_next_call())
-            self.fence.guard(self.job, may_rerun=self.may_rerun)
-        try:
-            self.job.create(has_fence=self.fence is not None, marks=self.marks)
-        except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
-            self._go_on_behind_fence(session, error)
-        self._end_if_killed()
+    @property
+    def job(self) -> Job:
+        """The job that the call is, or will be."""
+        return self.future._job_at_hand()  # noqa: SLF001 - the future's own half of this
 
-    def runs_as(self, job: Job) -> None:
+    def submit(self, session: Session, pages: Pages, marks: Mapping[str, str] | None = None) -> int | None:
+        """Send the job, behind a fence of ``pages`` where one is needed.
+
+        The job to follow is the future's then; the answer is the revision to follow it from, if there is one.
+        """
+        client, job, may_rerun = session.client, self.job, self.options.may_rerun
+        self.fence = self.claim = None
+        is_function = self.work.kind == "function"
+        if is_function and guarantee_in_force(client, self.guarantee, may_rerun=may_rerun) == "fence":
+            self.fence = Fence.create(client, pages.for_next_call())
+            self.fence.guard(job, may_rerun=may_rerun)
+        try:
+            job_id = job.create(has_fence=self.fence is not None, marks=marks)
+        except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
+            self._go_on_behind_fence(error)
+            revision = None
+        else:
+            revision = job.revision
+            self.future._goes_on_as(job_id, job)  # noqa: SLF001 - the future's own half of this
+        self._end_if_killed()
+        return revision
+
+    def runs_as(self, job_id: int) -> None:
         """The service has made the job, of a workflow that was sent for this call and others."""
-        self.job = job
-        self.future._goes_on_as(job)  # noqa: SLF001 - the future's own half of this
+        self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
         self._end_if_killed()
 
     def outcome_of(
@@ -163,9 +163,9 @@ class Call:
             self.job.check_is_single()
             if self.fence is not None and self._is_passed_on(session, self.fence, snapshot.id, seen):
                 return None
-            if self.forwards_output:
+            if self.options.forward_output:
                 forward_output(self.job)
-            return Outcome(self.outcome(self.job, snapshot, self.claim))
+            return Outcome(self.work.outcome(self.job, snapshot, self.claim))
         except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
             return Outcome(error=error)
 
@@ -174,7 +174,7 @@ class Call:
 
         What was committed behind a fence tells it; otherwise the job is lost.
         """
-        last = self.future.last_snapshot or JobSnapshot({"id": self.job.id})
+        last = self.future.last_snapshot or JobSnapshot({"id": self.future.job_id})
         try:
             if self.fence is not None and self._is_passed_on(session, self.fence, last.id):
                 return None
@@ -183,30 +183,28 @@ class Call:
         if self.claim is None or self.claim.outcome is None:
             return Outcome(error=lost(self.job, error))
         try:
-            return Outcome(self.outcome(self.job, last, self.claim))
+            return Outcome(self.work.outcome(self.job, last, self.claim))
         except BaseException as raised:  # noqa: BLE001 - users' exceptions are of any kind
             return Outcome(error=raised)
 
-    def is_tried_again(self, session: Session, snapshot: JobSnapshot, outcome: Outcome) -> bool:
-        """Whether there is to be another attempt, for which ``job`` is then a new one."""
-        side = _side(outcome.error)
-        if side is None or self.retried[side] >= getattr(self.retries, side):
+    def is_tried_again(self, snapshot: JobSnapshot, outcome: Outcome) -> bool:
+        """Whether there is to be another attempt, for which the future's job is then a new one."""
+        side, future = side_of(outcome.error), self.future
+        if side is None or future._failures(side) >= getattr(self.options.retries, side):  # noqa: SLF001
             return False
         has_begun = self.claim is not None and self.claim.owner is not None
-        if not snapshot.has_certainly_ended or self.future._is_to_end() or (has_begun and not self.may_rerun):  # noqa: SLF001
+        is_to_end = future._is_to_end()  # noqa: SLF001 - the future's own half of this
+        if not snapshot.has_certainly_ended or is_to_end or (has_begun and not self.options.may_rerun):
             return False
-        self.retried[side] += 1
-        log.info("job %s is tried again as a new one: %s", self.job.id, outcome.error)
-        self._keep(outcome.error)
-        self.job = Job.from_dict(self.described.to_dict())
-        self.job.use(session)
-        self.future._goes_on_as(self.job)  # noqa: SLF001 - the future's own half of this
+        log.info("job %s is tried again as a new one: %s", future.job_id, outcome.error)
+        future._begins_again(outcome.error)  # noqa: SLF001 - the future's own half of this
         return True
 
     def tell(self, outcome: Outcome) -> None:
         """Give the future its outcome; nothing here refers to it afterwards."""
         value, error, outcome.value, outcome.error = outcome.value, outcome.error, None, None
-        self._keep(error)
+        if self.work.kind == "function":  # the outcome of another has the job
+            self.future._release_job()  # noqa: SLF001 - the future's own half of this
         try:
             if error is None:
                 self.future.set_result(value)
@@ -214,9 +212,6 @@ class Call:
                 self.future.set_exception(error)
         except BaseException:  # of a callback: the standard library lets SystemExit and the like through
             log.exception("a callback of a future failed")
-
-    def _keep(self, error: BaseException | None) -> None:
-        self.future._keep(Attempt(self.job, self.future._snapshot, error))  # noqa: SLF001
 
     def _end_if_killed(self) -> None:
         if self.future._is_to_end():  # noqa: SLF001 - the future's own half of this
@@ -231,11 +226,11 @@ class Call:
         owner = self.claim.owner
         if owner in {None, job_id}:
             return False
-        self._follow(session, owner)
+        self._follow(owner)
         self._end_if_killed()
         return True
 
-    def _go_on_behind_fence(self, session: Session, error: ProminenceError) -> None:
+    def _go_on_behind_fence(self, error: ProminenceError) -> None:
         """The submission failed, and yet may have arrived: nothing may run once the caller was told."""
         if self.fence is None:
             raise error
@@ -247,21 +242,19 @@ class Call:
             )
             raise error from None
         if self.claim.owner is not None:
-            self._follow(session, self.claim.owner)
+            self._follow(self.claim.owner)
             return
         if isinstance(error, SubmissionUncertain):
             text = f"the call was not made, and never will be: its fence is closed ({error})"
             raise ServiceUnavailable(text) from error
         raise error
 
-    def _follow(self, session: Session, job_id: int) -> None:
+    def _follow(self, job_id: int) -> None:
         log.warning("a call goes on as job %d, which claimed it first", job_id)
-        found = [each for each in session.client.describe_job(job_id).entries if each["id"] == job_id]
-        self.job = Job.attached(found[0], session) if found else Job(id=job_id, session=session)
-        self.future._goes_on_as(self.job)  # noqa: SLF001 - the future's own half of this
+        self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
 
 
-def _side(error: BaseException | None) -> Side | None:
+def side_of(error: BaseException | None) -> Side | None:
     """Whose failure it was; None for none, and for what would only happen again."""
     if error is None or isinstance(error, ResultNotPicklable | MissingDependency):
         return None

@@ -39,7 +39,7 @@ from prominence_executors.stats import ExecutorStats, way_it_ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from prominence import Job, Session
+    from prominence import Session
     from prominence.snapshot import JobSnapshot
     from prominence_executors.arrays import Array
     from prominence_executors.fence import Claim
@@ -216,8 +216,6 @@ class Dispatcher:
             group.add(call.future, is_late=is_late)
             if self._driving is not None:
                 self._driving.note(call)
-            else:
-                call.marks = names.marks(self.name)
         with self._lock:
             self._pending.append((sending, group))
         self._send_what_may()
@@ -317,32 +315,37 @@ class Dispatcher:
         try:
             if self._driving is not None:
                 self._driving.admit(call)
-            self.objects.ensure(call.contents)
-            call.contents = {}  # not to be kept until the job's end
-            call.submit(self.session, self._fence_pages)
+            self.objects.ensure(call.contents or {})
+            call.contents = None  # not to be kept until the job's end
+            noted = None if call.noted is None else str(call.noted)
+            revision = call.submit(self.session, self._fence_pages, names.marks(self.name, noted))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
             self._fail(call, group, error)
         else:
-            self._follow(call, group)
+            self._follow(call, group, revision)
 
-    def _follow(self, call: Call, group: Group) -> None:
+    def _follow(self, call: Call, group: Group, revision: int | None = None) -> None:
+        job_id = call.future.job_id
+        assert job_id is not None  # noqa: S101 - the call was sent
         try:
-            call.job.follow(
+            self.session.watcher.watch(
+                job_id,
                 lambda snapshot: self._changed(call, group, snapshot),
                 lambda error: self._nothing_more(call, group, error),
+                revision,
             )
         except BaseException as error:  # noqa: BLE001 - the same
             self._fail(call, group, error)
 
     def _nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
-        if isinstance(error, NotFound) and call.job.id is not None:
+        if isinstance(error, NotFound) and call.future.job_id is not None:
             self._fetch(call, group, lambda: self._lost(call, group, error))
         else:
             self._fail(call, group, error)
 
     def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
-        _tell_plugins(call.job, snapshot)
+        _tell_plugins(call.future, snapshot)
         if snapshot.has_ended:
             self._bring_back(call, group, snapshot)
 
@@ -370,7 +373,7 @@ class Dispatcher:
             self._follow(call, group)
             return
         try:
-            if call.is_tried_again(self.session, snapshot, outcome):
+            if call.is_tried_again(snapshot, outcome):
                 self.session.sender.add(partial(self._send_call, call, group))
                 return
         except BaseException as error:  # noqa: BLE001 - the same
@@ -404,8 +407,11 @@ class Dispatcher:
         return getattr(_here, "finishing", None) is self
 
 
-def _tell_plugins(job: Job, snapshot: JobSnapshot) -> None:
+def _tell_plugins(future: ProminenceFuture[Any], snapshot: JobSnapshot) -> None:
+    hook = plugins().hook.prominence_job_changed
+    if not hook.get_hookimpls():
+        return
     try:
-        plugins().hook.prominence_job_changed(job=job, snapshot=snapshot)
+        hook(job=future.job, snapshot=snapshot)
     except Exception:  # a plugin's mistake must not end the watcher
         log.exception("job %d: a plugin failed on its change to %s", snapshot.id, snapshot.status)

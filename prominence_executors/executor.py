@@ -81,6 +81,7 @@ class ProminenceExecutor(Executor):
         self._guarantee: Guarantee = guarantee
         check_guarantee(guarantee, may_rerun=self._options.may_rerun)
         self._shipment = Shipment(self._options.ship)
+        _check_session(session, service)
         name = session if isinstance(session, str) else None
         check_way_out(on_exit, name)
         given = service if session is None or isinstance(session, str) else session
@@ -283,6 +284,15 @@ class ProminenceExecutor(Executor):
         return shown if name is None else {"session": name, **shown}
 
 
+def _check_session(session: object, service: object) -> None:
+    if not isinstance(session, Session | str | None):
+        raise InvalidDescription("session", session, "a Session, or a name")
+    if not isinstance(service, Session | None):
+        raise InvalidDescription("service", service, "a Session")
+    if isinstance(session, Session) and service is not None:
+        raise InvalidDescription("service", service, "possible only with a name as session")
+
+
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()
 
 
@@ -297,7 +307,7 @@ def _leave(groups: Sequence[Group]) -> None:
 
 
 def _ids(futures: Sequence[ProminenceFuture[Any]]) -> str:
-    ids = sorted(future.job.id for future in futures if future.job.id is not None)
+    ids = sorted(future.job_id for future in futures if future.job_id is not None)
     return ", ".join(map(str, ids[:_IDS_SHOWN])) + (" ..." if len(ids) > _IDS_SHOWN else "")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from prominence.exceptions import ProminenceError
+from prominence_executors.attempts import Attempt, side_of
 from prominence_executors.stats import table
 
 if TYPE_CHECKING:
@@ -16,11 +18,15 @@ if TYPE_CHECKING:
     from prominence import Job
     from prominence.client import Stream
     from prominence.snapshot import JobSnapshot
-    from prominence_executors.attempts import Attempt
+    from prominence_executors.attempts import Side
+    from prominence_executors.work import Work
 
 R = TypeVar("R")
 
 log = logging.getLogger(__name__)
+
+_keeping = threading.Lock()
+os.register_at_fork(after_in_child=lambda: globals().update(_keeping=threading.Lock()))
 
 
 class ProminenceFuture(Future[R]):
@@ -31,33 +37,51 @@ class ProminenceFuture(Future[R]):
     """
 
     def __init__(
-        self, job: Job, *, in_background: Callable[[Callable[[], None]], None] | None = None
+        self,
+        work: Work,
+        job: Job | None = None,
+        *,
+        in_background: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """With ``in_background``, which runs a callable elsewhere, ``cancel`` ends a job that was sent."""
+        """With ``in_background``, which runs a callable elsewhere, ``cancel`` ends a job that was sent.
+
+        ``job`` is the caller's own, where there is one already.
+        """
         super().__init__()
+        self._work = work
         self._job = job
+        self._is_shown = job is not None  # somebody else may have the job
+        self._id: int | None = None
         self._in_background = in_background
         self._snapshot: JobSnapshot | None = None
-        self._kill_lock = threading.Lock()
         self._kill_wanted = False
-        self._attempts: tuple[Attempt, ...] = ()
+        self._failed: tuple[Attempt, ...] = ()
 
     @property
     def job(self) -> Job:
         """The job; its id is None until it is sent."""
-        return self._job
+        self._is_shown = True
+        return self._job_at_hand()
+
+    @property
+    def job_id(self) -> int | None:
+        """The job's id; None until it is sent."""
+        job = self._job
+        return self._id if job is None else job.id
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The jobs of this call that have ended, each with its last state and its error, in their order."""
-        return self._attempts
+        if not self.done() or self.job_id is None:
+            return self._failed
+        return (*self._failed, Attempt(self.job, self._snapshot, self.exception()))
 
     @property
     def status(self) -> str:
         """The job's status as last heard, without asking; ``pending`` before it is sent."""
         if self._snapshot is not None:
             return self._snapshot.status
-        return "pending" if self._job.id is None else "idle"
+        return "pending" if self.job_id is None else "idle"
 
     @property
     def last_snapshot(self) -> JobSnapshot | None:
@@ -72,15 +96,15 @@ class ProminenceFuture(Future[R]):
 
     def stdout(self) -> str:
         """What the job has written so far; empty before it is sent."""
-        return "" if self._job.id is None else self._job.stdout()
+        return "" if self.job_id is None else self.job.stdout()
 
     def stderr(self) -> str:
         """What the job has written to its standard error so far; empty before it is sent."""
-        return "" if self._job.id is None else self._job.stderr()
+        return "" if self.job_id is None else self.job.stderr()
 
     def logs(self, *, follow: bool = False, stream: Stream = "stdout") -> Iterator[str]:
         """The output piece by piece, as :meth:`prominence.Job.logs`; nothing before the job is sent."""
-        return iter(()) if self._job.id is None else self._job.logs(follow=follow, stream=stream)
+        return iter(()) if self.job_id is None else self.job.logs(follow=follow, stream=stream)
 
     def cancel(self) -> bool:
         """True when the call was not sent yet, and never will be; no request is made.
@@ -103,11 +127,10 @@ class ProminenceFuture(Future[R]):
             return True
         if self.done():
             return False
-        with self._kill_lock:
-            self._kill_wanted = True
-            if self._job.id is None:
-                return True  # being sent: ended as soon as it has an id
-        return self._job.delete()
+        self._kill_wanted = True  # before the id is looked at, as the sender looks at this when it has the id
+        if self.job_id is None:
+            return True  # being sent: ended as soon as it has an id
+        return self.job.delete()
 
     def _cancel_unsent(self) -> bool:
         return super().cancel()
@@ -116,19 +139,41 @@ class ProminenceFuture(Future[R]):
         try:
             self.kill()
         except ProminenceError as error:  # nobody waits for this request; the future goes on
-            log.warning("job %s was cancelled, but could not be ended: %s", self._job.id, error)
+            log.warning("job %s was cancelled, but could not be ended: %s", self.job_id, error)
 
     def _is_to_end(self) -> bool:
         """Asked when the job has its id, and before another attempt."""
-        with self._kill_lock:
-            return self._kill_wanted
+        return self._kill_wanted
 
-    def _goes_on_as(self, job: Job) -> None:
-        with self._kill_lock:
-            self._job, self._snapshot = job, None
+    def _job_at_hand(self) -> Job:
+        """The job, which may be another object later unless somebody was shown it."""
+        if (job := self._job) is None:
+            job = self._work.job()
+            if self._id is not None:
+                job.known_as(self._id, self._snapshot)
+            with _keeping:
+                job = self._job = self._job or job
+        return job
 
-    def _keep(self, attempt: Attempt) -> None:
-        self._attempts = (*self._attempts, attempt)
+    def _release_job(self) -> None:
+        """Forget the job until somebody asks for it, where nobody has and it can be made again."""
+        if self._job is not None and not self._is_shown and self._job.is_replaceable:
+            self._job = None
+
+    def _goes_on_as(self, job_id: int, job: Job | None = None) -> None:
+        """This is the job's id from now on; without ``job`` it is another one's than before."""
+        self._id, self._snapshot = job_id, None
+        self._job = job
+        self._release_job()
+
+    def _begins_again(self, error: BaseException | None) -> None:
+        """The job has failed, and a new one is to be sent."""
+        self._failed = (*self._failed, Attempt(self.job, self._snapshot, error))
+        self._job = self._id = self._snapshot = None
+        self._is_shown = False
+
+    def _failures(self, side: Side) -> int:
+        return sum(side_of(attempt.error) == side for attempt in self._failed)
 
     def _belongs_to_parent(self) -> None:
         """After a fork: raise rather than wait for a thread that is not in this process."""
@@ -139,9 +184,11 @@ class ProminenceFuture(Future[R]):
 
     def _saw(self, snapshot: JobSnapshot) -> None:
         self._snapshot = snapshot
+        if (job := self._job) is not None:
+            job.known_as(snapshot.id, snapshot)
 
     def _repr_html_(self) -> str:
-        rows: dict[str, object] = {"job": self.job.id, "name": self.job.name, "status": self.status}
+        rows: dict[str, object] = {"job": self.job_id, "name": self._work.job_name, "status": self.status}
         if self.done() and not self.cancelled() and (error := self.exception()) is not None:
             from prominence_executors.explanation import in_a_line
 
@@ -149,4 +196,4 @@ class ProminenceFuture(Future[R]):
         return table(type(self).__name__, rows)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} job={self._job.id} status={self.status} at {id(self):#x}>"
+        return f"<{type(self).__name__} job={self.job_id} status={self.status} at {id(self):#x}>"

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from prominence.description.checks import is_whole
 from prominence.exceptions import InvalidDescription
 from prominence_executors.arrays import ARRAY_FROM, ARRAY_MOST
 from prominence_executors.calls.results import ItemOutcome
@@ -34,11 +35,13 @@ ChunkSize: TypeAlias = int | Literal["auto"]
 Progress: TypeAlias = Callable[[int, int], object]
 
 
-def check_numbers(chunksize: object, buffersize: object) -> None:
-    """Raises InvalidDescription for sizes that are none."""
-    if chunksize != "auto" and (not isinstance(chunksize, int) or chunksize < 1):
+def check_numbers(timeout: Any, chunksize: Any, buffersize: Any) -> None:
+    """Raises InvalidDescription for times and sizes that are none."""
+    if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
+        raise InvalidDescription("timeout", timeout, "seconds, or None")
+    if chunksize != "auto" and (not is_whole(chunksize) or chunksize < 1):
         raise InvalidDescription("chunksize", chunksize, 'a whole number of at least 1, or "auto"')
-    if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+    if buffersize is not None and (not is_whole(buffersize) or buffersize < 1):
         raise InvalidDescription("buffersize", buffersize, "a whole number of at least 1, or None")
 
 
@@ -59,7 +62,7 @@ def run(
     progress: Progress | None,
 ) -> Results[Any]:
     """Send what is to be sent now; the iterator, or another thread, sends the rest."""
-    check_numbers(chunksize, buffersize)
+    check_numbers(timeout, chunksize, buffersize)
     deadline = None if timeout is None else sender.clock.monotonic() + timeout
     results: Results[Any] = Results(sender, deadline, return_exceptions=return_exceptions)
     if buffersize is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
+from prominence.description.rules_size import check_size
 from prominence.exceptions import InvalidDescription
 from prominence_executors.attempts import Retries
+from prominence_executors.calls import packing
 from prominence_executors.calls.modules import Ship, check_ship
+from prominence_executors.runner.fence import VARIABLE
 
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("env", "labels"), Mapping, "an object of names and values"),
@@ -67,7 +71,8 @@ class JobOptions:
     def changed(self, changes: Mapping[str, Any]) -> JobOptions:
         """Options with some replaced.
 
-        Raises TypeError for an unknown name and InvalidDescription for a value that the service refuses.
+        Raises TypeError for an unknown name, and InvalidDescription for a value with which no job could be
+        submitted.
         """
         if unknown := sorted(set(changes) - self.names()):
             known = ", ".join(sorted(self.names()))
@@ -83,8 +88,25 @@ class JobOptions:
         options.retries.check()
         if options.rerun not in {"allowed", "never"}:
             raise InvalidDescription("rerun", options.rerun, "'allowed' or 'never'")
-        options.job("true", session=None, default_name="check").validate()
+        job = options.job("true", session=None, default_name="check")
+        job.validate()
+        options._check_names()
+        description = job.to_dict()
+        check_size(description, len(json.dumps(description)))
         return options
+
+    def _check_names(self) -> None:
+        for field_name, files in (
+            ("input_files", [each.filename for each in self.input_files]),
+            ("output_files", self.output_files),
+        ):
+            for number, file in enumerate(files):
+                if file in packing.FILES:
+                    raise InvalidDescription(
+                        f"{field_name}[{number}]", file, "a call's own file has that name"
+                    )
+        if VARIABLE in self.env:
+            raise InvalidDescription(f"env.{VARIABLE}", self.env[VARIABLE], "is set by the executor itself")
 
     def job(
         self,

@@ -59,6 +59,6 @@ def table(title: str, rows: Mapping[str, object]) -> str:
 def _state(future: ProminenceFuture[Any]) -> str:
     if future.done():
         return way_it_ended(future)
-    if future.job.id is None:
+    if future.job_id is None:
         return "pending"
     return "running" if future.status == "running" else "queued"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +18,14 @@ from prominence_executors.attempts import Call
 from prominence_executors.calls import packing
 from prominence_executors.fence import guarantee_in_force
 from prominence_executors.future import ProminenceFuture
-from prominence_executors.outcome import call_value, completed_command, item_outcomes
+from prominence_executors.work import ChunkWork, CommandWork, FunctionWork, JobWork, TaskWork
 
 if TYPE_CHECKING:
-    from prominence.snapshot import JobSnapshot
     from prominence_executors.calls.packing import PackedCall, Packer
-    from prominence_executors.calls.results import ItemOutcome
-    from prominence_executors.fence import Claim, Guarantee
+    from prominence_executors.fence import Guarantee
     from prominence_executors.options import JobOptions
+    from prominence_executors.work import Work
 
-_INTERPRETER_VARIABLE: Final = "PROMINENCE_LOCAL_PYTHON"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
 _NOT_IN_WORKFLOW_NAMES: Final = re.compile(r"[ /]+")
 _NAME_CHARACTERS: Final = 100
@@ -63,16 +61,20 @@ class Submittable:
 
     def _function(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
         name = function_name(function)
-        outcome = partial(call_value, self.session, name=name, image=self.options.image)
-        return self._packed(name, lambda: self.packer.call(function, args, kwargs), outcome)
+        try:
+            packed = self.packer.call(function, args, kwargs)
+        except Exception as error:  # noqa: BLE001 - pickling runs users' code
+            return self._refused(name, error)
+        return self._call(self._work(packed, name), packed.contents)
 
     def chunk(self, function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> Call:
         """The calls of a function with each of some items, as one job; its future gives their outcomes."""
         name = function_name(function)
-        outcome = self._outcomes_of(items, name)
-        call = self._packed(name, lambda: self.packer.chunk(function, items), outcome)
-        call.items = len(items)
-        return call
+        try:
+            packed = self.packer.chunks(function, [items])
+        except Exception as error:  # noqa: BLE001 - the same
+            return self._refused(name, error)
+        return self._call(ChunkWork(self._work(packed, name), 0, len(items)), packed.contents)
 
     def array(
         self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]
@@ -91,10 +93,9 @@ class Submittable:
         packed = self.packer.chunks(function, chunks)
         if packed.bytes_of_items > _MOST_BYTES_OF_ITEMS:
             return None
-        template = self._job_of(packed, name)
-        calls = [self._call(template, self._outcomes_of(items, name)) for items in chunks]
-        for index, call in enumerate(calls):
-            call.described = _with_index(template, index)
+        work = self._work(packed, name)
+        calls = [self._call(ChunkWork(work, index, len(items))) for index, items in enumerate(chunks)]
+        template = work.job_for(f"${packing.INDEX}")
         return Array(calls, partial(self._workflow, template), packed.contents)
 
     def _workflow(self, template: Job, indexes: Sequence[int]) -> Workflow:
@@ -104,85 +105,40 @@ class Submittable:
         factory = Zip(name="calls", jobs=[job], parameters=[values])
         return Workflow(session=self.session, name=name, jobs=[job], factories=[factory])
 
-    def _outcomes_of(
-        self, items: Sequence[Any], name: str
-    ) -> Callable[[Job, JobSnapshot, Claim | None], list[ItemOutcome]]:
-        return partial(item_outcomes, self.session, name=name, image=self.options.image, count=len(items))
+    def _work(self, packed: PackedCall, name: str) -> FunctionWork:
+        return FunctionWork(self.options, self.session, packed.files, name)
 
-    def _packed(
-        self,
-        name: str,
-        pack: Callable[[], PackedCall],
-        outcome: Callable[[Job, JobSnapshot, Claim | None], Any],
-    ) -> Call:
-        try:
-            packed = pack()
-        except Exception as error:  # noqa: BLE001 - pickling runs users' code
-            return _refused(self.options.job("true", session=None, default_name=name), error)
-        call = self._call(self._job_of(packed, name), outcome)
-        call.contents = packed.contents
-        call.kind = "function"
-        call.guarantee = self.guarantee
-        call.may_rerun = self.options.may_rerun
+    def _refused(self, name: str, error: BaseException) -> Call:
+        call = self._call(CommandWork(self.options, self.session, "true", name))
+        call.future.set_running_or_notify_cancel()
+        call.future.set_exception(error)
         return call
-
-    def _job_of(self, packed: PackedCall, name: str) -> Job:
-        env = {}
-        if self.session.client.is_on_loopback:  # of use to the local service alone, and ignored by others
-            env[_INTERPRETER_VARIABLE] = self.session.client.settings.local.python
-        return self.options.job(
-            packed.command,
-            session=self.session,
-            default_name=name,
-            env=env,
-            artifacts=packed.artifacts,
-            input_files=packed.input_files,
-            output_files=[packing.RESULT],
-        )
 
     def _command(self, command: str) -> Call:
         name = _name(_words(command)[0].rpartition("/")[2])
-        job = self.options.job(command, session=self.session, default_name=name)
-        return self._described(job, command)
+        return self._checked(CommandWork(self.options, self.session, command, name))
 
     def _task(self, task: Task) -> Call:
-        command = str(task.command or task.image)  # without a command the image's own is run
-        name = _name(command.partition(" ")[0].rpartition("/")[2])
-        job = self.options.job_of(task, session=self.session, default_name=name)
-        return self._described(job, command)
+        name = _name(str(task.command or task.image).partition(" ")[0].rpartition("/")[2])
+        return self._checked(TaskWork(self.options, self.session, task, name))
 
     def _job(self, job: Job) -> Call:
         if job.id is not None:
             raise ProminenceError(f"job {job.id} is submitted already: wait for it with job.wait()")
         job.use(self.session)
-        return self._described(job, "; ".join(str(task.command or task.image) for task in job.tasks))
-
-    def _described(self, job: Job, command: str) -> Call:
         job.validate()
-        check = self.options.check
-        return self._call(
-            job, lambda job, snapshot, _: completed_command(job, snapshot, command, check=check)
-        )
+        return self._call(JobWork(self.options, job), job=job)
 
-    def _call(self, job: Job, outcome: Callable[[Job, JobSnapshot, Claim | None], Any]) -> Call:
+    def _checked(self, work: Work) -> Call:
+        work.job().validate()
+        return self._call(work)
+
+    def _call(
+        self, work: Work, contents: Mapping[str, bytes] | None = None, *, job: Job | None = None
+    ) -> Call:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
-        future: ProminenceFuture[Any] = ProminenceFuture(job, in_background=in_background)
-        return Call(
-            future,
-            job,
-            outcome,
-            forwards_output=self.options.forward_output,
-            retries=self.options.retries,
-            kind="command" if self.options.check else "unchecked",
-        )
-
-
-def _with_index(template: Job, index: int) -> Job:
-    """The job that a factory makes of a template, as one of its own."""
-    job, task = copy(template), copy(template.tasks[0])
-    task.command = str(task.command).replace(f"${packing.INDEX}", str(index))
-    job.tasks = [task]
-    return job
+        future: ProminenceFuture[Any] = ProminenceFuture(work, job, in_background=in_background)
+        return Call(future, work, self.options, self.guarantee, contents)
 
 
 def function_name(function: Callable[..., Any]) -> str:
@@ -190,13 +146,6 @@ def function_name(function: Callable[..., Any]) -> str:
     while isinstance(function, partial):
         function = function.func
     return _name(getattr(function, "__name__", type(function).__name__))
-
-
-def _refused(job: Job, error: BaseException) -> Call:
-    future: ProminenceFuture[Any] = ProminenceFuture(job)
-    future.set_running_or_notify_cancel()
-    future.set_exception(error)
-    return Call(future, job, lambda *_: None)
 
 
 def _literally(words: Sequence[Any]) -> str:

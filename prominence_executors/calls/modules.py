@@ -73,7 +73,9 @@ def check_ship(ship: Any) -> None:
 def _top_names(ship: Iterable[str | ModuleType]) -> list[str]:
     found = []
     for number, each in enumerate(ship):
-        name = each.__name__ if isinstance(each, ModuleType) else str(each)
+        if not isinstance(each, str | ModuleType):
+            raise InvalidDescription(f"ship[{number}]", each, "a module, or the name of one")
+        name = each.__name__ if isinstance(each, ModuleType) else each
         top = name.partition(".")[0]
         try:
             module = importlib.import_module(top)

@@ -29,6 +29,7 @@ PICKLER: Final = "prominence-pickler.zip"
 MODULES: Final = "prominence-modules.zip"
 CALL: Final = "prominence-call.bin"
 RESULT: Final = "prominence-result.bin"
+FILES: Final = frozenset({RUNNER, PICKLER, MODULES, CALL, RESULT})
 INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
@@ -36,12 +37,39 @@ _CARRIED: Final = ("__init__.py", "errors.py", "fence.py", "plain_json.py", "sto
 
 
 @dataclass(frozen=True, slots=True)
-class PackedCall:
-    """A command and the files that it needs; ``contents`` are objects to store before the job is sent."""
+class CallFiles:
+    """What a job starts with to make a call.
 
-    command: str
-    input_files: list[InputFile]
-    artifacts: list[Artifact]
+    ``call`` and ``modules`` are contents that travel in the job, or the names of objects that have them;
+    ``objects`` names all that the job fetches.
+    """
+
+    call: bytes | str
+    modules: bytes | str | None
+    objects: tuple[str, ...]
+
+    def command(self, index: int | str | None = None) -> str:
+        """What makes the call; ``index`` chooses a chunk where there are some."""
+        call = self.call if isinstance(self.call, str) else CALL
+        archive = self.modules if isinstance(self.modules, str) else MODULES
+        command = f"{PYTHON} {RUNNER} {call} {RESULT} {PICKLER} {archive}"
+        return command if index is None else f"{command} {index}"
+
+    @property
+    def input_files(self) -> list[InputFile]:
+        contents = {RUNNER: runner(), PICKLER: pickler(), CALL: self.call, MODULES: self.modules}
+        return [InputFile(name, data) for name, data in contents.items() if isinstance(data, bytes)]
+
+    @property
+    def artifacts(self) -> list[Artifact]:
+        return [Artifact(name) for name in self.objects]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedCall:
+    """The files of a call, and ``contents`` of objects, by name, to store before its job is sent."""
+
+    files: CallFiles
     contents: dict[str, bytes]
     bytes_of_items: int = 0
     """What a job of an array fetches for all the items together."""
@@ -68,16 +96,8 @@ class Packer:
         )
         return self._packed(pickling, {"buffers": buffers}, [stream])
 
-    def chunk(self, function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> PackedCall:
-        """The calls of a function with each of some items, in one job."""
-        packed = self.chunks(function, [items])
-        return replace(packed, command=packed.command.replace(f"${INDEX}", "0"))
-
     def chunks(self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]) -> PackedCall:
-        """The calls of a function with each item of several chunks, as one job per chunk.
-
-        Its command is that of a template, in which the factory's parameter ``index`` chooses the chunk.
-        """
+        """The calls of a function with each item of several chunks; a job makes those of one, by index."""
         _check_gives_values(function)
         pickling = Pickling(self._store)
         pickles = [pickling.dump(function, parts=[function])]
@@ -85,31 +105,21 @@ class Packer:
         pickles += [pickling.dump(chunk, parts=[part for item in chunk for part in item]) for chunk in chunks]
         header = {"pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles]}
         own = sum(len(stream) for stream, _ in pickles) + pickling.stored_bytes - shared
-        packed = self._packed(pickling, header, [stream for stream, _ in pickles], f" ${INDEX}")
+        packed = self._packed(pickling, header, [stream for stream, _ in pickles])
         return replace(packed, bytes_of_items=own)
 
-    def _packed(
-        self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes], index: str = ""
-    ) -> PackedCall:
+    def _packed(self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes]) -> PackedCall:
         header = {"python": list(sys.version_info[:2]), **header}
-        content = b"".join([json.dumps(header).encode(), b"\n", *streams])
-        inputs = {RUNNER: runner(), PICKLER: pickler()}
-        names = [self._place(pickling, inputs, CALL, content)]
+        call = _placed(pickling, b"".join([json.dumps(header).encode(), b"\n", *streams]))
         archive = self._shipment.archive_for(pickling.modules)
-        names.append(MODULES if archive is None else self._place(pickling, inputs, MODULES, archive))
-        return PackedCall(
-            f"{PYTHON} {RUNNER} {names[0]} {RESULT} {PICKLER} {names[1]}{index}",
-            [InputFile(name, data) for name, data in inputs.items()],
-            [Artifact(name) for name in sorted(pickling.needed)],
-            pickling.contents,
-        )
+        modules_archive = None if archive is None else _placed(pickling, archive)
+        files = CallFiles(call, modules_archive, tuple(sorted(pickling.needed)))
+        return PackedCall(files, pickling.contents)
 
-    def _place(self, pickling: Pickling, inputs: dict[str, bytes], name: str, content: bytes) -> str:
-        """The name that the job finds a content under: an input file's, or an object's where it is large."""
-        if len(content) >= LARGE:
-            return pickling.add(content)
-        inputs[name] = content
-        return name
+
+def _placed(pickling: Pickling, content: bytes) -> bytes | str:
+    """The content itself, or where it is large the name of an object that has it."""
+    return pickling.add(content) if len(content) >= LARGE else content
 
 
 def _check_gives_values(function: Callable[..., Any]) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence import Job, Task
+from prominence import Job
 from prominence.description.rules import CALL_LABEL, SESSION_LABEL, SUBMISSION_LABEL
 from prominence.exceptions import SessionNotFound
 from prominence.snapshot import JobSnapshot
@@ -15,17 +14,20 @@ from prominence_executors.attempts import Call
 from prominence_executors.calls.packing import RESULT
 from prominence_executors.fence import Fence
 from prominence_executors.future import ProminenceFuture
+from prominence_executors.options import JobOptions
 from prominence_executors.outcome import call_value, completed_command, item_outcomes
 from prominence_executors.runner.fence import VARIABLE
 from prominence_executors.sessions import names
 from prominence_executors.sessions.driving import order_of_drivers
 from prominence_executors.sessions.manifest import CallId, CallRecord, read_manifest
+from prominence_executors.work import Work, command_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from prominence import Session
     from prominence_executors.fence import Claim
+    from prominence_executors.sessions.manifest import CallKind
 
 log = logging.getLogger(__name__)
 
@@ -100,34 +102,52 @@ def _meant(call_id: CallId, entries: list[_Entry]) -> _Entry:
     return meant
 
 
+@dataclass(frozen=True, slots=True)
+class FoundWork(Work):
+    """A call of a session, from what the service has of its job."""
+
+    session: Session
+    description: dict[str, Any]
+    record: CallRecord
+
+    @property
+    def kind(self) -> CallKind:
+        return self.record.kind
+
+    @property
+    def job_name(self) -> str:
+        return self.record.name
+
+    @property
+    def items(self) -> int | None:
+        return self.record.items
+
+    def job(self) -> Job:
+        return Job.from_dict(self.description, self.session)
+
+    def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> Any:
+        if self.kind != "function":
+            return completed_command(job, snapshot, command_of(job), check=self.kind == "command")
+        image, name = str(job.tasks[0].image), self.record.name
+        if self.items is None:
+            return call_value(self.session, job, snapshot, claim, name=name, image=image)
+        found = item_outcomes(self.session, job, snapshot, claim, name=name, image=image, count=self.items)
+        # The map is gone: values, with exceptions in the places of those missing.
+        return [item.value if item.error is None else item.error for item in found]
+
+
 def _call(session: Session, entry: _Entry, record: CallRecord | None) -> Call:
-    job = Job.attached(entry, session)
-    job.tasks = [Task.from_dict(task) for task in entry["tasks"]]
+    snapshot = JobSnapshot(entry)
     is_function = any(output["name"] == RESULT for output in entry.get("outputFiles") or ())
-    record = record or CallRecord("function" if is_function else "command", str(job.name))
-    future: ProminenceFuture[Any] = ProminenceFuture(job)
-    future._saw(JobSnapshot(entry))  # noqa: SLF001 - the future's own half of this
+    record = record or CallRecord("function" if is_function else "command", str(entry.get("name")))
+    work = FoundWork(session, snapshot.description, record)
+    future: ProminenceFuture[Any] = ProminenceFuture(work)
+    future._goes_on_as(snapshot.id)  # noqa: SLF001 - the future's own half of this
+    future._saw(snapshot)  # noqa: SLF001 - the same
+    call = Call(future, work, JobOptions())
     if record.kind == "function":
-        image = str(job.tasks[0].image)
-        outcome_of = partial(call_value, session, name=record.name, image=image)
-        if record.items is not None:
-            outcome_of = partial(_items, session, name=record.name, image=image, count=record.items)
-        call = Call(future, job, outcome_of)
         call.fence = _fence(session, entry["tasks"][0].get("env") or {})
-        return call
-    command = "; ".join(str(task.command or task.image) for task in job.tasks)
-    check = record.kind == "command"
-
-    def outcome(job: Job, snapshot: JobSnapshot, _: Claim | None) -> Any:
-        return completed_command(job, snapshot, command, check=check)
-
-    return Call(future, job, outcome)
-
-
-def _items(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, **chunk: Any) -> list[Any]:
-    """What a chunk gives where its map is gone: values, with exceptions in the places of those missing."""
-    found = item_outcomes(session, job, snapshot, claim, **chunk)
-    return [item.value if item.error is None else item.error for item in found]
+    return call
 
 
 def _fence(session: Session, env: Mapping[str, str]) -> Fence | None:

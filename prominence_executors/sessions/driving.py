@@ -40,9 +40,8 @@ class Driving:
         self._manifest = Manifest(client, name, self._driver, session.sender.add)
 
     def note(self, call: Call) -> None:
-        """Take a call down, and have its jobs marked with it."""
-        call.noted = self._manifest.add(call.kind, str(call.job.name), call.items)
-        call.marks = names.marks(self.name, str(call.noted))
+        """Take a call down, so that its jobs can be marked with it."""
+        call.noted = self._manifest.add(call.work.kind, call.work.job_name, call.work.items)
 
     def admit(self, call: Call) -> None:
         """Return when the call may be sent: others could find it, and no other process drives the session.

@@ -90,34 +90,6 @@ def test_something_else_is_refused(executor: ProminenceExecutor) -> None:
         executor.submit(5)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        ({"labels": {"a-b": "c"}}, "labels"),
-        ({"labels": {"prominenceSubmission": "c"}}, "labels"),
-        ({"runtime": "docker"}, "tasks"),
-        ({"output_files": "x"}, "output_files"),
-        ({"output_files": [5]}, "outputFiles"),
-        ({"name": "a;b"}, "name"),
-        ({"check": "no"}, "check"),
-        ({"env": None}, "env"),
-        ({"resources": {"cpus": 2}}, "resources"),
-    ],
-)
-def test_options_are_checked_when_they_are_given(
-    executor: ProminenceExecutor, options: dict[str, Any], field: str
-) -> None:
-    with pytest.raises(InvalidDescription) as caught:
-        executor.with_options(**options)
-
-    assert caught.value.field.startswith(field)
-
-
-def test_an_unknown_option_is_named_with_those_there_are(executor: ProminenceExecutor) -> None:
-    with pytest.raises(TypeError, match=r"unknown options gpus; there are .*resources"):
-        executor.with_options(gpus=1)
-
-
 def test_a_task_has_an_environment_of_its_own(executor: ProminenceExecutor) -> None:
     special = executor.with_options(env={"WORD": "not this"}, labels={"kind": "task"})
     task = Task(image="none", command="printenv WORD", env={"WORD": "this"})

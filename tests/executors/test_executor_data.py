@@ -222,11 +222,11 @@ class TestFiles:
         monkeypatch.setattr(sys, "path", list(sys.path))
 
     def write(self, packed: Any, folder: Path) -> list[str]:
-        for each in packed.input_files:
+        for each in packed.files.input_files:
             (folder / each.filename).write_bytes(each.read())
-        for artifact in packed.artifacts:
+        for artifact in packed.files.artifacts:
             (folder / artifact.name).write_bytes(packed.contents[artifact.name])
-        return str(packed.command).split()[2:]
+        return str(packed.files.command()).split()[2:]
 
     @pytest.mark.parametrize("size", [0, 1, 1_000, 99_999, 100_000, 250_000])
     def test_data_of_every_size_comes_back(self, size: int, packer: Packer, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ class TestFiles:
     def test_an_object_that_is_damaged_is_not_used(self, packer: Packer, tmp_path: Path) -> None:
         packed = packer.call(len, [bytes(200_000)], {})
         arguments = self.write(packed, tmp_path)
-        (tmp_path / packed.artifacts[0].name).write_bytes(bytes(199_999))
+        (tmp_path / packed.files.artifacts[0].name).write_bytes(bytes(199_999))
 
         assert runner.main(arguments) == 91
         with pytest.raises(CallUnreadable, match=r"be read in the job: ValueError: .* is damaged") as caught:
@@ -252,7 +252,7 @@ class TestFiles:
     def test_a_chunk_tells_of_every_item_up_to_a_crash(self, packer: Packer, tmp_path: Path) -> None:
         chunks = [[(1,), (0,), (4,)], [(2,)]]
         packed = packer.chunks(lambda divisor: 4 / divisor, chunks)
-        arguments = self.write(packed, tmp_path)[:-1]
+        arguments = self.write(packed, tmp_path)
 
         assert runner.main([*arguments, "0"]) == 1
         content = (tmp_path / RESULT).read_bytes()
@@ -272,7 +272,7 @@ class TestFiles:
     ) -> None:
         packed = packer.chunks(lambda make: make(), [[(int,), (threading.Lock,), (str,)]])
 
-        assert runner.main([*self.write(packed, tmp_path)[:-1], "0"]) == 1
+        assert runner.main([*self.write(packed, tmp_path), "0"]) == 1
         _, *records = Record.parse_all((tmp_path / RESULT).read_bytes())
         first, second, third = (each for record in records for each in record.item_outcomes("image"))
         assert (first.value, third.value) == (0, "")

@@ -13,7 +13,7 @@ from support.service import LocalService
 from support.until import until
 
 from prominence import Session
-from prominence.exceptions import CallLost, InvalidDescription, JobDeleted, JobFailedError
+from prominence.exceptions import CallLost, JobDeleted, JobFailedError
 from prominence.local.machine.files import AttemptFiles
 from prominence_executors import ProminenceExecutor, Retries
 
@@ -191,14 +191,6 @@ def wait_long(_: int) -> None:
 def test_what_cannot_be_pickled_is_raised_at_its_place(executor: ProminenceExecutor) -> None:
     with pytest.raises(TypeError, match="lock"):
         list(executor.map(abs, [threading.Lock()]))
-
-
-@pytest.mark.parametrize(
-    "sizes", [{"chunksize": 0}, {"chunksize": "many"}, {"chunksize": 1.5}, {"buffersize": 0}]
-)
-def test_sizes_are_checked_at_once(executor: ProminenceExecutor, sizes: Any) -> None:
-    with pytest.raises(InvalidDescription, match="size = "):
-        executor.map(abs, [1], **sizes)
 
 
 def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from prominence import Session
-from prominence.exceptions import InvalidDescription, MissingDependency
+from prominence.exceptions import MissingDependency
 from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
@@ -123,17 +123,3 @@ def test_a_package_that_the_image_lacks_is_named(executor: ProminenceExecutor) -
 
     assert caught.value.image == "small:1"
     assert caught.value.module.startswith("numpy")
-
-
-@pytest.mark.parametrize(
-    ("ship", "text"),
-    [
-        ("model", '"auto", None, or a list'),
-        (5, '"auto", None, or a list'),
-        (["no_such_module"], r"ship\[0\] = 'no_such_module': cannot be imported here"),
-        ([sys], r"ship\[0\] = 'sys': is no Python file"),
-    ],
-)
-def test_what_cannot_be_sent_is_refused_at_once(executor: ProminenceExecutor, ship: Any, text: str) -> None:
-    with pytest.raises(InvalidDescription, match=text):
-        executor.with_options(ship=ship)

@@ -76,12 +76,12 @@ def podman() -> Iterator[list[str]]:
     if shutil.which("podman") is None or busybox is None or not _is_static(busybox):
         pytest.skip("podman and a static busybox are not installed")
     with tempfile.TemporaryDirectory(prefix="pm") as directory:  # short: sockets lie below it
-        places = f"--root {directory}/storage --runroot {directory}/run --log-level=error"
+        places = f"--root {directory}/storage --runroot {directory}/run --tmpdir {directory}/libpod"
         image = Path(directory, "image.tar")
         image.write_bytes(_root_filesystem())
         complaint = b""
         for options in _OPTIONS:
-            words = ["podman", *places.split(), *options.split()]
+            words = ["podman", "--log-level=error", *places.split(), *options.split()]
             subprocess.run(
                 [*words, "import", "--quiet", image, "localhost/try"], check=False, capture_output=True
             )
@@ -231,14 +231,15 @@ def test_secrets_are_in_no_command_line(contained: LocalService) -> None:
     contained.ended(job_id)
 
 
-_LASTING = "(setsid setsid sleep 987 &); touch ready; sleep 987"
+_SECONDS = str(100_000 + os.getpid())  # to be told from what other processes of the same tests start
+_LASTING = f"(setsid setsid sleep {_SECONDS} &); touch ready; sleep {_SECONDS}"
 
 
 def _sleepers() -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if file.read_bytes().split(b"\0")[:2] == [b"sleep", b"987"]:
+            if file.read_bytes().split(b"\0")[:2] == [b"sleep", _SECONDS.encode()]:
                 found.append(int(file.parent.name))
         except OSError:
             continue

@@ -1,0 +1,138 @@
+"""Options are checked when they are given: the error names field, value and rule, and nothing is sent."""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from prominence import Artifact, InputFile, JobPolicies, Resources, Session
+from prominence.exceptions import InvalidDescription
+from prominence_executors import JobOptions, ProminenceExecutor, Retries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WRONG: list[tuple[str, Any, str, str]] = [
+    ("image", 5, "tasks[0].image", "the name of an image"),
+    ("image", "", "tasks[0].image", "needed"),
+    ("runtime", "docker", "tasks[0].runtime", "one of singularity, udocker"),
+    ("resources", {"cpus": 2}, "resources", "a Resources object"),
+    ("resources", Resources(cpus=0), "resources.cpus", "at least 1"),
+    ("resources", Resources(walltime=1.5), "resources.walltime", "a whole number"),  # type: ignore[arg-type]
+    ("env", None, "env", "an object of names and values"),
+    ("env", {"A": None}, "tasks[0].env.A", "a string"),
+    ("env", {"PROMINENCE_FENCE": "key"}, "env.PROMINENCE_FENCE", "set by the executor"),
+    ("labels", [], "labels", "an object of names and values"),
+    ("labels", {"a-b": "c"}, "labels.a-b", "letters and digits"),
+    ("labels", {"prominenceSubmission": "c"}, "labels.prominenceSubmission", "reserved"),
+    ("policies", {}, "policies", "a JobPolicies object"),
+    ("policies", JobPolicies(maximum_retries=-1), "policies.maximumRetries", "at least 1"),
+    ("artifacts", "x", "artifacts", "a list"),
+    ("artifacts", [5], "artifacts[0]", "an object"),
+    ("artifacts", [Artifact("")], "artifacts[0].url", "a URL or an object's name"),
+    ("input_files", None, "input_files", "a list"),
+    ("input_files", ["x"], "inputs[0]", "an object"),
+    ("input_files", [InputFile("/no/such/file")], "inputs[0].filename", "cannot be read"),
+    ("input_files", [InputFile("prominence-call.bin", "x")], "input_files[0]", "a call's own file"),
+    ("input_files", [InputFile("large", bytes(800_000))], "inputs[0].content", "which may have 1048576"),
+    ("output_files", "x", "output_files", "a list"),
+    ("output_files", [5], "outputFiles[0]", "strings"),
+    ("output_files", ["a", "prominence-result.bin"], "output_files[1]", "a call's own file"),
+    ("output_directories", "x", "output_directories", "a list"),
+    ("output_directories", [None], "outputDirs[0]", "strings"),
+    ("workdir", 5, "tasks[0].workdir", "a string"),
+    ("name", "a;b", "name", "letters, digits"),
+    ("check", 1, "check", "True or False"),
+    ("ship", "model", "ship", '"auto", None, or a list'),
+    ("ship", [5], "ship[0]", "a module, or the name of one"),
+    ("ship", ["no_such_module"], "ship[0]", "cannot be imported here"),
+    ("ship", [builtins], "ship[0]", "no Python file"),
+    ("forward_output", None, "forward_output", "True or False"),
+    ("kill_when_cancelled", "yes", "kill_when_cancelled", "True or False"),
+    ("retries", 3, "retries", "a Retries object"),
+    ("retries", Retries(user=-1), "retries.user", "0 or more"),
+    ("rerun", "always", "rerun", "'allowed' or 'never'"),
+]
+
+
+@pytest.fixture(scope="module")
+def unused() -> Iterator[ProminenceExecutor]:
+    """An executor whose service is never asked for."""
+    with ProminenceExecutor() as executor:
+        yield executor
+
+
+@pytest.mark.parametrize(("name", "value", "field", "rule"), WRONG)
+def test_a_wrong_value(name: str, value: Any, field: str, rule: str, unused: ProminenceExecutor) -> None:
+    with pytest.raises(InvalidDescription) as later:
+        unused.with_options(**{name: value})
+    with pytest.raises(InvalidDescription) as first:
+        ProminenceExecutor(**{name: value})
+
+    assert (later.value.field, later.value.rule) == (first.value.field, first.value.rule)
+    assert later.value.field == field
+    assert rule in later.value.rule
+    assert str(later.value).startswith(field)
+
+
+def test_every_option_is_tried() -> None:
+    assert {name for name, *_ in WRONG} == JobOptions.names()
+
+
+def test_an_unknown_option_is_named_with_those_there_are(unused: ProminenceExecutor) -> None:
+    with pytest.raises(TypeError, match=r"unknown options gpus; there are .*resources"):
+        unused.with_options(gpus=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("session", 5, "a Session, or a name"),
+        ("session", "a b", "letters, digits"),
+        ("service", "here", "a Session"),
+        ("on_exit", "leave", "'wait', 'detach' or 'cancel'"),
+        ("on_exit", "detach", "only with a name as session"),
+        ("guarantee", "idempotent", "'fence' or 'settle'"),
+    ],
+)
+def test_what_is_the_executors_own(name: str, value: Any, rule: str) -> None:
+    with pytest.raises(InvalidDescription) as caught:
+        ProminenceExecutor(**{name: value})
+
+    assert (caught.value.field, caught.value.value) == (name, value)
+    assert rule in caught.value.rule
+
+
+def test_a_service_belongs_to_a_name() -> None:
+    with Session() as one, Session() as other, pytest.raises(InvalidDescription, match="only with a name"):
+        ProminenceExecutor(session=one, service=other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("chunksize", 0),
+        ("chunksize", "automatic"),
+        ("chunksize", True),
+        ("buffersize", 0),
+        ("buffersize", True),
+        ("timeout", "1 s"),
+        ("timeout", float("nan")),
+    ],
+)
+def test_what_is_maps_own(name: str, value: Any, unused: ProminenceExecutor) -> None:
+    with pytest.raises(InvalidDescription) as caught:
+        unused.map(len, ["text"], **{name: value})
+
+    assert caught.value.field == name
+
+
+def test_options_are_replaced_whole_and_others_kept(executor: ProminenceExecutor) -> None:
+    first = executor.with_options(env={"A": "1"}, labels={"study": "one"})
+    second = first.with_options(env={"B": "2"})
+
+    job = second.submit("true").job
+    assert job.tasks[0].env == {"B": "2"}
+    assert job.labels == {"study": "one"}
