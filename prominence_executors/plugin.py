@@ -42,15 +42,23 @@ def register(manager: pluggy.PluginManager) -> None:
     """Add our hooks for hosts, and our implementations of them, to a host's own plugin manager.
 
     Afterwards ``manager.hook.prominence_executors()`` gives executors by name, and
-    ``manager.hook.prominence_host_adapters()`` names adapters. Doing it again changes nothing.
+    ``manager.hook.prominence_host_adapters()`` names adapters. Doing it again changes nothing. Our plugin is
+    called ``prominence-executors``, for ``manager.unregister(name=...)``.
     """
     if manager.has_plugin(_PLUGIN_NAME):
+        return
+    _add_hooks_of_hosts(manager)
+    implementation = pluggy.HookimplMarker(manager.project_name)(prominence_executors)
+    manager.register(SimpleNamespace(prominence_executors=implementation), _PLUGIN_NAME)
+
+
+def _add_hooks_of_hosts(manager: pluggy.PluginManager) -> None:
+    first = getattr(manager.hook, hookspecs.HOOKS_OF_HOSTS[0].__name__, None)
+    if first is not None and first.has_spec():  # what unregistering a plugin leaves
         return
     for hook in hookspecs.HOOKS_OF_HOSTS:
         pluggy.HookspecMarker(manager.project_name)(hook)  # pluggy keeps the marks of several projects apart
     manager.add_hookspecs(hookspecs)
-    implementation = pluggy.HookimplMarker(manager.project_name)(prominence_executors)
-    manager.register(SimpleNamespace(prominence_executors=implementation), _PLUGIN_NAME)
 
 
 @hookimpl

@@ -120,6 +120,35 @@ def test_a_hosts_plugins_can_offer_executors_beside_ours() -> None:
     assert sorted(names) == ["own", "prominence"]
 
 
+def test_several_hosts_at_once_keep_their_own_plugins() -> None:
+    hosts = [pluggy.PluginManager(project) for project in ("one", "other", "one")]
+    for number, host in enumerate(hosts):
+        offer = pluggy.HookimplMarker(host.project_name)(lambda number=number: {"own": f"module:{number}"})
+        host.register(SimpleNamespace(prominence_host_adapters=offer))  # before its hook is known, too
+        prominence_executors.register(host)
+        host.check_pending()
+
+    assert [host.hook.prominence_host_adapters() for host in hosts] == [
+        [{"own": "module:0"}],
+        [{"own": "module:1"}],
+        [{"own": "module:2"}],
+    ]
+    assert [list(answer) for host in hosts for answer in host.hook.prominence_executors()] == [
+        ["prominence"]
+    ] * 3
+
+
+def test_a_host_can_take_the_executor_out_and_in_again() -> None:
+    manager = pluggy.PluginManager("otherhost")
+    prominence_executors.register(manager)
+
+    manager.unregister(name="prominence-executors")
+    assert manager.hook.prominence_executors() == []
+
+    prominence_executors.register(manager)
+    assert [list(answer) for answer in manager.hook.prominence_executors()] == [["prominence"]]
+
+
 def test_a_plugin_with_a_wrong_hook_is_not_used_by_halves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
