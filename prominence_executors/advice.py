@@ -31,8 +31,18 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.DuplicateRun, "keep one of the jobs, and delete the others"),
     (exceptions.AuthenticationError, "log in again: prominence login"),
     (exceptions.ServiceUnavailable, "try again when the service answers; the job may still run"),
+    (exceptions.FeatureDisabled, "ask the service's administrators for it, or do without"),
+    (exceptions.ServiceError, "correct what the service's answer names"),
+    (exceptions.ConfigurationError, "correct the settings"),
     (exceptions.SessionInUse, "go on where the session is driven from, or end that process"),
+    (exceptions.SessionNotFound, "check the session's name, and whose service it is at"),
+    (exceptions.SessionMismatch, "attach with the release that wrote it"),
     (exceptions.InvalidDescription, "correct the field"),
+    (exceptions.ContentMismatch, "transfer it again"),
+    (exceptions.WaitTimeout, "wait again, for longer"),
+    (exceptions.LocalServiceError, "look at prominence local status"),
+    (exceptions.ResultError, "see the remote traceback"),
+    (exceptions.JobFailedError, "look at its standard error, and submit it again if that tells nothing"),
     (ModuleNotFoundError, "choose an image that has the module, or send it along with ship=[...]"),
 )
 

@@ -339,6 +339,8 @@ def dumps(value: object) -> list[bytes | memoryview]:
     try:
         stream = pickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
     except Exception:
+        stream = b""  # tried again below, where an error does not have this one as its context
+    if not stream:
         import cloudpickle
 
         buffers.clear()

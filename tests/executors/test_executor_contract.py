@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import gc
 import os
@@ -83,17 +82,6 @@ def test_map_gives_up_after_its_timeout(executor: ProminenceExecutor, tmp_path: 
     with pytest.raises(TimeoutError):
         next(executor.map(lambda path: open(path).read(), [str(gate)], timeout=0.05))  # noqa: PTH123, SIM115
     gate.write_text("go")
-
-
-def test_a_future_can_be_awaited(executor: ProminenceExecutor) -> None:
-    async def both() -> list[int]:
-        loop = asyncio.get_running_loop()
-        return [
-            await asyncio.wrap_future(executor.submit(double, 1)),
-            await loop.run_in_executor(executor, double, 2),
-        ]
-
-    assert asyncio.run(both()) == [2, 4]
 
 
 def test_only_so_many_jobs_are_sent_and_the_rest_can_be_cancelled(session: Session) -> None:
@@ -385,34 +373,6 @@ def test_cancelling_can_end_the_job(killing: ProminenceExecutor) -> None:
     with pytest.raises(JobDeleted):
         future.result()
     assert not future.cancel()
-
-
-def test_a_cancelled_awaitable_can_end_the_job(killing: ProminenceExecutor) -> None:
-    future = killing.submit("sleep 600")
-
-    async def give_up() -> None:
-        waiting = asyncio.wrap_future(future)
-        await asyncio.to_thread(until, lambda: future.status == "running")
-        waiting.cancel()
-        await asyncio.sleep(0)
-
-    asyncio.run(give_up())
-
-    assert isinstance(future.exception(), JobDeleted)
-
-
-def test_a_cancelled_awaitable_leaves_the_job_otherwise(executor: ProminenceExecutor) -> None:
-    future = executor.submit("sleep 600")
-
-    async def give_up() -> None:
-        waiting = asyncio.wrap_future(future)
-        waiting.cancel()
-        await asyncio.sleep(0)
-
-    asyncio.run(give_up())
-
-    until(lambda: future.status == "running")
-    assert future.kill()
 
 
 def test_shutdown_does_not_end_what_was_sent(killing: ProminenceExecutor) -> None:
