@@ -8,20 +8,19 @@ end of what it has, too.
 from __future__ import annotations
 
 import codecs
-import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prominence.exceptions import AuthenticationError, ServiceUnavailable
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prominence.client.api import ProminenceClient
     from prominence.client.job_calls import Stream
-    from prominence.clock import Clock
     from prominence.snapshot import JobSnapshot
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SHORTEST_PAUSE_S: Final = 0.1
 _QUIET_SHARE: Final = 0.1  # of the time without output: how late the end is told
@@ -47,7 +46,7 @@ def follow_output(
     """
 
     def borne(call: Callable[[], T]) -> T:
-        return bearing_outages(call, client.clock, outage_tolerance_s)
+        return bearing_outages(call, client, outage_tolerance_s)
 
     output, run = _Output(client, job_id, stream, node), _Run()
     clock, snapshot = client.clock, borne(describe)
@@ -122,13 +121,16 @@ class _Output:
         return rest
 
 
-def bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float, *, was_good: bool = False) -> T:
+def bearing_outages(
+    call: Callable[[], T], client: ProminenceClient, tolerance_s: float, *, was_good: bool = False
+) -> T:
     """What a call returns, made again while it raises ServiceUnavailable, for at most that long.
 
     With ``was_good``, of a token that was accepted a moment ago, it bears with AuthenticationError too: a
     login meanwhile puts that right.
     """
     borne = (ServiceUnavailable, AuthenticationError) if was_good else (ServiceUnavailable,)
+    clock = client.clock
     end = clock.monotonic() + tolerance_s
     while True:
         try:
@@ -136,5 +138,5 @@ def bearing_outages(call: Callable[[], T], clock: Clock, tolerance_s: float, *, 
         except borne as error:
             if clock.monotonic() >= end:
                 raise
-            log.warning("the service is not to be reached at the moment: %s", error)
+            client.trouble.tell(log, "the service is not to be reached at the moment: %s", error)
         clock.sleep(_LONGEST_PAUSE_S)

@@ -16,6 +16,7 @@ from prominence.exceptions import (
     ProminenceError,
     ServerBugWarning,
 )
+from prominence.logs import about, logger
 from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from prominence.session import Session
     from prominence.watch import Watcher
     from prominence.watched import Watch
+
+log = logger(__name__)
 
 S = TypeVar("S", bound=Snapshot)
 
@@ -58,6 +61,7 @@ class Life(Generic[S]):
     _snapshot_type: type[S]
 
     if TYPE_CHECKING:  # of the description that this is combined with
+        name: str | None
 
         def validate(self) -> list[Violation]: ...
 
@@ -182,6 +186,8 @@ class Life(Generic[S]):
             self._submission.marks = marks or {}
             self._id, self._revision = self._submit()
             self._is_known = True
+            text = "submitted as %r, submission %s"
+            about(log, self._what, self._id).info(text, self.name, self._submission.tag)
             return self._id
 
     def _let_plugins_prepare(self) -> None:

@@ -24,8 +24,7 @@ class _Notices(logging.Handler):
 
 def show_notices() -> None:
     """Of this library and its executor; once per process is enough."""
-    for name in ("prominence", "prominence_executors"):
-        logging.getLogger(name).addHandler(_NOTICES)  # which adds it once
+    logging.getLogger("prominence").addHandler(_NOTICES)  # which adds it once
 
 
 _NOTICES = _Notices(logging.WARNING)

@@ -23,15 +23,15 @@ class Outage:
         return self._since is not None
 
     def note_answer(self, now: float) -> bool:
-        """True where it ends an outage."""
-        ends_one = self.lasts
+        """True where the token is good again that was refused before."""
+        was_refused = self._was_refused
         self._since, self._was_refused, self._last_answer = None, False, now
-        return ends_one
+        return was_refused
 
     def note_trouble(self, error: ProminenceError, now: float) -> bool:
-        """True where it is news: an outage begins, or the token is refused for the first time in it."""
+        """True where the token is refused for the first time in this outage."""
         was_refused = isinstance(error, AuthenticationError)
-        is_news = self._since is None or (was_refused and not self._was_refused)
+        is_news = was_refused and not self._was_refused
         self._was_refused = self._was_refused or was_refused
         self._since = now if self._since is None else self._since
         return is_news

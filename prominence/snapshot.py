@@ -6,8 +6,12 @@ and call workflows with a cycle completed: what counts is spelled out here, once
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from prominence.logs import About
 
 TERMINAL: Final = frozenset({"completed", "failed", "deleted", "killed"})
 _SAID_BY_SERVICE: Final = ("id", "status", "statusReason", "events", "execution", "progress", "parameters")
@@ -178,3 +182,9 @@ class WorkflowSnapshot(Snapshot):
     @property
     def succeeded(self) -> bool:
         return self.status == "completed" and self.is_done
+
+
+def log_state(log: About, snapshot: Snapshot) -> None:
+    """Ends are for information, what comes before them for debugging."""
+    level = logging.INFO if snapshot.has_ended else logging.DEBUG
+    log.log(level, "%s", f"{snapshot.status} ({snapshot.reason})" if snapshot.reason else snapshot.status)

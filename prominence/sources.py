@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from prominence.client.api import ProminenceClient
     from prominence.client.calls import Listing
+    from prominence.client.trouble import Trouble
 
 WAIT_FEATURE: Final = "wait"
 _IDS_PER_REQUEST: Final = 100
@@ -25,6 +26,9 @@ class Source(Protocol[S_co]):
     """Where the states of things of one kind come from."""
 
     what: str
+
+    @property
+    def trouble(self) -> Trouble: ...
 
     def snapshot(self, entry: dict[str, Any]) -> S_co: ...
 
@@ -56,6 +60,10 @@ class _ServiceSource:
 
     def __init__(self, client: ProminenceClient) -> None:
         self._client = client
+
+    @property
+    def trouble(self) -> Trouble:
+        return self._client.trouble
 
     def parts(self, ids: Sequence[int]) -> Iterator[list[int]]:
         return _parts(ids, self._client.url + self._path)

@@ -23,8 +23,9 @@ from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from prominence.exceptions import AuthenticationError, NotFound, ProminenceError
+from prominence.logs import about, logger
 from prominence.outage import Outage
-from prominence.snapshot import Snapshot
+from prominence.snapshot import Snapshot, log_state
 from prominence.watched import Watch, Watched
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 
     from prominence.client.calls import Listing
     from prominence.clock import Clock
+    from prominence.logs import About
     from prominence.sources import Source
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 OUTAGE_TOLERANCE_S: Final = 3600.0
 _ALONE_PER_ANSWER: Final = 16  # of many that are missing, the others wait for their turn
@@ -268,6 +270,7 @@ class Watcher(Generic[S]):
     def _take(self, snapshots: Iterable[S]) -> None:
         """Note new states and tell whoever waits for them."""
         news: list[tuple[Watch[S], int, S]] = []
+        changed: list[S] = []
         with self._condition:
             for snapshot in snapshots:
                 watched = self._jobs.get(snapshot.id)
@@ -284,9 +287,15 @@ class Watcher(Generic[S]):
                 self._remember(snapshot)
                 order = self._next_order()
                 news += [(watch, order, snapshot) for watch in watched.watches]
+                changed.append(snapshot)
                 if snapshot.has_ended:
                     del self._jobs[snapshot.id]
+        for snapshot in changed:
+            log_state(self._about(snapshot.id), snapshot)
         self._tell(news)
+
+    def _about(self, job_id: int) -> About:
+        return about(log, self._source.what, job_id)
 
     def _next_order(self) -> int:
         """States are told in the order in which they were taken, also by several threads."""
@@ -315,9 +324,12 @@ class Watcher(Generic[S]):
         if end is not None:
             self._fail_all(end)
         elif self._jobs:
-            hint = "; log in again and the wait goes on: prominence login" if was_refused else ""
-            level = logging.WARNING if is_news else logging.INFO
-            log.log(level, "cannot follow %ss at the moment: %s%s", self._source.what, error, hint)
+            text = "cannot follow %ss at the moment: %s"
+            if was_refused:
+                text += "; log in again and the wait goes on: prominence login"
+                log.log(logging.WARNING if is_news else logging.DEBUG, text, self._source.what, error)
+            else:
+                self._source.trouble.tell(log, text, self._source.what, error)
             with self._condition:
                 self._unseen.update(self._jobs)
 
@@ -367,11 +379,13 @@ class Watcher(Generic[S]):
             try:
                 watch.tell_failure(error)
             except Exception:  # one bad listener must not end the others' wait
-                log.exception("job %d: a listener failed", watch.job_id)
+                log_of_it = self._about(watch.job_id)
+                log_of_it.exception("a listener failed")
 
     def _tell(self, news: Iterable[tuple[Watch[S], int, S]]) -> None:
         for watch, order, snapshot in news:
             try:
                 watch.tell(order, snapshot)
             except Exception:  # one bad listener must not end the others' wait
-                log.exception("job %d: a listener failed", watch.job_id)
+                log_of_it = self._about(watch.job_id)
+                log_of_it.exception("a listener failed")

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import JobFailedError
 from prominence.following import bearing_outages
-from prominence.snapshot import JobSnapshot
+from prominence.logs import about, logger
+from prominence.snapshot import JobSnapshot, log_state
 from prominence.sources import JobSource
 from prominence_executors.calls import packing
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from prominence.threads import WorkThreads
     from prominence_executors.attempts import Call
     from prominence_executors.calls.objects import ObjectStore
+
+log = logger(__name__)
 
 ARRAY_FROM: Final = 100
 """Calls from which they are sent as arrays."""
@@ -124,7 +127,7 @@ class ArrayRun:
                 with self._lock:
                     self._has_news = False
                     is_last = self._has_ended
-                bearing_outages(self._collect, clock, self._session.outage_tolerance)
+                bearing_outages(self._collect, self._session.client, self._session.outage_tolerance)
                 if is_last:
                     self._settle_rest()
                     return
@@ -149,6 +152,9 @@ class ArrayRun:
                 continue
             if call.future.job_id is None:
                 call.runs_as(snapshot.id)
+            known = call.future.last_snapshot
+            if known is None or known.state != snapshot.state:
+                log_state(about(log, "job", snapshot.id), snapshot)
             call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
             if snapshot.has_certainly_ended:
                 indexes[snapshot.id] = index
@@ -165,7 +171,7 @@ class ArrayRun:
             if all(call.future.job_id is not None for call in list(self._left.values())):
                 break
             clock.sleep(_PAUSE_FOR_MISSING_S)
-            bearing_outages(self._collect, clock, self._session.outage_tolerance)
+            bearing_outages(self._collect, self._session.client, self._session.outage_tolerance)
         self._workflow.check_is_single()
         for index, call in list(self._left.items()):
             if (job_id := call.future.job_id) is None:

@@ -7,7 +7,6 @@ before is proved to be over: its job has ended, and its fence is closed.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -29,6 +28,7 @@ from prominence.exceptions import (
     SubmissionUncertain,
     TaskExitError,
 )
+from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot
 from prominence_executors.calls.results import RemoteTraceback
 from prominence_executors.failures import lost
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prominence import Job, Session
+    from prominence.logs import About
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.options import JobOptions
     from prominence_executors.sessions.manifest import CallId
     from prominence_executors.work import Work
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Side = Literal["infrastructure", "user"]
 
@@ -150,6 +151,7 @@ class Call:
     def runs_as(self, job_id: int) -> None:
         """The service has made the job, of a workflow that was sent for this call and others."""
         self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
+        self.log.info("made for %s", self.work.job_name)
         self._end_if_killed()
 
     def outcome_of(
@@ -179,7 +181,7 @@ class Call:
             if self.fence is not None and self._is_passed_on(session, self.fence, last.id):
                 return None
         except ProminenceError as no_answer:
-            log.warning("the fence of job %s, which is lost, tells nothing either: %s", last.id, no_answer)
+            self.log.warning("it is lost, and its fence tells nothing either: %s", no_answer)
         if self.claim is None or self.claim.outcome is None:
             return Outcome(error=lost(self.job, error))
         try:
@@ -196,7 +198,7 @@ class Call:
         is_to_end = future._is_to_end()  # noqa: SLF001 - the future's own half of this
         if not snapshot.has_certainly_ended or is_to_end or (has_begun and not self.options.may_rerun):
             return False
-        log.info("job %s is tried again as a new one: %s", future.job_id, outcome.error)
+        self.log.info("tried again as a new job, after %s", type(outcome.error).__name__)
         future._begins_again(outcome.error)  # noqa: SLF001 - the future's own half of this
         return True
 
@@ -205,13 +207,18 @@ class Call:
         value, error, outcome.value, outcome.error = outcome.value, outcome.error, None, None
         if self.work.kind == "function":  # the outcome of another has the job
             self.future._release_job()  # noqa: SLF001 - the future's own half of this
+        self.log.info("its call has ended with %s", "a value" if error is None else type(error).__name__)
         try:
             if error is None:
                 self.future.set_result(value)
             else:
                 self.future.set_exception(error)
         except BaseException:  # of a callback: the standard library lets SystemExit and the like through
-            log.exception("a callback of a future failed")
+            self.log.exception("a callback of its future failed")
+
+    @property
+    def log(self) -> About:
+        return about(log, "job", self.future.job_id, self.work.job_name)
 
     def _end_if_killed(self) -> None:
         if self.future._is_to_end():  # noqa: SLF001 - the future's own half of this
@@ -237,9 +244,7 @@ class Call:
         try:
             self.claim = self.fence.close_unclaimed()
         except ProminenceError:
-            log.warning(
-                "the fence of a call that may have been submitted cannot be closed: %s", self.fence.key
-            )
+            self.log.warning("it may have been submitted, and its fence %s stays open", self.fence.key)
             raise error from None
         if self.claim.owner is not None:
             self._follow(self.claim.owner)
@@ -250,7 +255,7 @@ class Call:
         raise error
 
     def _follow(self, job_id: int) -> None:
-        log.warning("a call goes on as job %d, which claimed it first", job_id)
+        self.log.warning("its call goes on as job %d, which claimed it first", job_id)
         self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
 
 

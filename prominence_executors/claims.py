@@ -13,12 +13,12 @@ What is read for a call was asked for after its job was known to have ended: it 
 
 from __future__ import annotations
 
-import logging
 import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
 from prominence.exceptions import ProminenceError
+from prominence.logs import logger
 from prominence_executors.fence import Claim
 from prominence_executors.runner.fence import is_whole
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prominence.threads import WorkThreads
     from prominence_executors.fence import Fence
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class ClaimReader:

@@ -18,7 +18,6 @@ No thread holds the executor, so that one that is forgotten can be collected whi
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections import Counter, deque
@@ -26,6 +25,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from prominence.exceptions import InvalidDescription, NotFound
+from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.threads import WorkThreads
 from prominence_executors.arrays import ArrayRun
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.sessions.driving import Driving
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 OnExit = Literal["wait", "detach", "cancel"]
 
@@ -414,4 +414,5 @@ def _tell_plugins(future: ProminenceFuture[Any], snapshot: JobSnapshot) -> None:
     try:
         hook(job=future.job, snapshot=snapshot)
     except Exception:  # a plugin's mistake must not end the watcher
-        log.exception("job %d: a plugin failed on its change to %s", snapshot.id, snapshot.status)
+        log_of_job = about(log, "job", snapshot.id)
+        log_of_job.exception("a plugin failed on its change to %s", snapshot.status)

@@ -7,7 +7,6 @@ succeeded.
 
 from __future__ import annotations
 
-import logging
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +27,7 @@ from prominence.exceptions import (
     TaskKilled,
     WalltimeExceeded,
 )
+from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence_executors.advice import next_step
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prominence import Job
     from prominence.snapshot import JobSnapshot
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _STDERR_CHARACTERS: Final = 2000
 _SHELLS_ADD: Final = 128  # to the number of the signal that ended a command, as its exit code
@@ -92,7 +92,8 @@ def _of_plugins(job: Job, snapshot: JobSnapshot) -> type[JobFailedError] | None:
     try:
         found: Any = plugins().hook.prominence_classify_failure(job=job, snapshot=snapshot)
     except Exception:  # the job's failure is to be told, not the plugin's
-        log.exception("job %d: a plugin could not classify its failure", snapshot.id)
+        log_of_job = about(log, "job", snapshot.id)
+        log_of_job.exception("a plugin could not classify its failure")
         return None
     return found if isinstance(found, type) and issubclass(found, JobFailedError) else None
 

@@ -9,13 +9,13 @@ is made final, so that nothing enters after the outcome was told, or after anoth
 from __future__ import annotations
 
 import binascii
-import logging
 import secrets
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from prominence.exceptions import FeatureDisabled, InvalidDescription, ServiceUnavailable
+from prominence.logs import about, logger
 from prominence_executors.runner.fence import (
     CLOSED,
     COMMIT,
@@ -29,8 +29,9 @@ from prominence_executors.runner.fence import (
 
 if TYPE_CHECKING:
     from prominence import Job, ProminenceClient
+    from prominence.logs import About
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Guarantee = Literal["fence", "settle", "idempotent"]
 
@@ -122,10 +123,14 @@ class Fence:
             except ServiceUnavailable as error:
                 if client.clock.monotonic() + _PAUSE_S >= ends:
                     raise
-                log.warning("fence %s is given up for another one: %s", fence.key, error)
+                client.trouble.tell(fence.log, "it is given up for another one: %s", error)
                 client.clock.sleep(_PAUSE_S)
             else:
                 return fence
+
+    @property
+    def log(self) -> About:
+        return about(log, "job", None, f"fence {self.key}")
 
     def guard(self, job: Job, *, may_rerun: bool) -> None:
         """Have a job that is not sent yet claim the call first."""
@@ -171,7 +176,7 @@ class Fence:
             except ServiceUnavailable as error:
                 if client.clock.monotonic() >= ends:
                     raise
-                log.warning("fence %s cannot be closed at the moment: %s", self.key, error)
+                client.trouble.tell(self.log, "it cannot be closed at the moment: %s", error)
                 client.clock.sleep(_PAUSE_S)
 
 

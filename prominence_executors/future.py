@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from prominence.exceptions import ProminenceError
+from prominence.logs import about, logger
 from prominence_executors.attempts import Attempt, side_of
 from prominence_executors.stats import table
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _keeping = threading.Lock()
 os.register_at_fork(after_in_child=lambda: globals().update(_keeping=threading.Lock()))
@@ -139,7 +139,7 @@ class ProminenceFuture(Future[R]):
         try:
             self.kill()
         except ProminenceError as error:  # nobody waits for this request; the future goes on
-            log.warning("job %s was cancelled, but could not be ended: %s", self.job_id, error)
+            about(log, "job", self.job_id).warning("cancelled, but it could not be ended: %s", error)
 
     def _is_to_end(self) -> bool:
         """Asked when the job has its id, and before another attempt."""

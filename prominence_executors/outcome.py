@@ -6,7 +6,6 @@ runner recorded counts first.
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from prominence.exceptions import (
     TaskExitError,
 )
 from prominence.following import bearing_outages
+from prominence.logs import about, logger
 from prominence_executors.calls import packing
 from prominence_executors.calls.results import ItemOutcome, Record
 from prominence_executors.failures import exit_code, failure, kind_of
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prominence.snapshot import JobSnapshot
     from prominence_executors.fence import Claim
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _NOT_BEGUN: Final[dict[str, tuple[type[JobFailedError], str]]] = {
     "interrupted": (InterruptedAfterStart, "was started again, and the call is not to be made twice"),
@@ -130,8 +130,7 @@ def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim
         return job.get_output_file(packing.RESULT, encoding=None)
 
     try:
-        clock, tolerance_s = session.client.clock, session.outage_tolerance
-        return bearing_outages(fetch, clock, tolerance_s, was_good=True)
+        return bearing_outages(fetch, session.client, session.outage_tolerance, was_good=True)
     except NotFound:  # that it wrote no result follows from how it ended
         has_begun = claim is not None and claim.owner is not None
         raise _lost_call(job, snapshot, name, was_started=has_begun) from None
@@ -158,7 +157,7 @@ def forward_output(job: Job) -> None:
             stream.write(read())
             stream.flush()
         except (ProminenceError, OSError, ValueError) as error:  # a closed stream raises ValueError
-            log.warning("the output of job %s cannot be shown: %s", job.id, error)
+            about(log, "job", job.id).warning("its output cannot be shown: %s", error)
 
 
 def _lost_call(job: Job, snapshot: JobSnapshot, name: str, *, was_started: bool) -> ProminenceError:

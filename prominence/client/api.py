@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from prominence.client.transport import Transport
+    from prominence.client.trouble import Trouble
     from prominence.clock import Clock
 
 
@@ -130,6 +131,11 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         if not self._transport.has_answered and self.is_on_loopback:
             self.resources()
         return IDEMPOTENT in self.features
+
+    @property
+    def trouble(self) -> Trouble:
+        """Through which trouble with the service is told."""
+        return self._transport.trouble
 
     @property
     def features(self) -> frozenset[str]:

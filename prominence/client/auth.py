@@ -13,13 +13,13 @@ name one, they are ``/register``, ``/devicecode`` and ``/token``.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.clock import MACHINE_CLOCK
 from prominence.credentials import OidcClient, StoredToken, checked_token
 from prominence.exceptions import AuthenticationError, ConfigurationError, ServiceUnavailable
+from prominence.logs import logger
 from prominence.settings import LoginSettings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prominence.client.provider import Provider
     from prominence.clock import Clock
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _REFRESH_GRANT: Final = "refresh_token"

@@ -97,10 +97,14 @@ class _Download:
 
     def run(self) -> None:
         try:
-            while not self._transport.retried(Kind.READ, self._stretch):
+            while not self._retried():
                 pass
         except RequestFailed as failed:
             raise failed.error from None  # the cause's text has the whole URL
+
+    def _retried(self) -> bool:
+        transport = self._transport
+        return transport.retried(Kind.READ, self._stretch, trouble=transport.trouble_of_storage)
 
     def _stretch(self, deadline: float, is_stale: bool) -> bool:
         """True when all is there; False when some of it came that never came before."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import logging
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request
 from prominence.local.copying import copied
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prominence.client.uploads import Content, UploadPlace
     from prominence.local.sharing import SharedFiles
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SLOWEST_DISK: Final = 20e6  # bytes in a second; what is taken over is read once, and brought to disk
 

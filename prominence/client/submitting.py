@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.client.retry import Happened, Kind, RequestFailed, jittered
@@ -33,6 +32,7 @@ from prominence.exceptions import (
     ServiceUnavailable,
     SubmissionUncertain,
 )
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from prominence.client.transport import Transport
     from prominence.client.twins import Entry
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 IDEMPOTENT: Final = "idempotent-submission"
 _SEND_AGAIN_S: Final = 0.2
@@ -100,6 +100,7 @@ class _Call:
         self._clock = transport.clock
         self._tag = submission.tag
         self._submission = submission
+        self._log = about(log, path.strip("/s"), None, f"submission {submission.tag}")
         self._all_sends_are_ours = submission.sends == 0
         self._doubt: ProminenceError = ProminenceError("an earlier request may have arrived")
         labels = {**description.get("labels", {}), **submission.marks, SUBMISSION_LABEL: self._tag}
@@ -170,7 +171,7 @@ class _Call:
         try:
             entries = self._twins.listed()
         except RequestFailed as failed:
-            log.warning("whether submission %s arrived twice cannot be seen now: %s", self._tag, failed.error)
+            self._log.warning("whether it arrived twice cannot be seen now: %s", failed.error)
             return accepted
         if not entries:
             return accepted
@@ -185,7 +186,7 @@ class _Call:
     def _note(self, failed: RequestFailed) -> None:
         self._begin_window()
         self._doubt = failed.error
-        log.warning("submission %s is in doubt (%s), looking for it", self._tag, failed.error)
+        self._transport.trouble.tell(self._log, "submission in doubt (%s), looking for it", failed.error)
         if failed.retry_after:
             self._sleep(failed.retry_after)
 

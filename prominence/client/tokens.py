@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from prominence.credentials import StoredToken, expiry_of
 from prominence.exceptions import AuthenticationError, ConfigurationError, ProminenceError
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from prominence.clock import Clock
     from prominence.settings import LoginSettings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _RENEW_BEFORE_S: Final = 60.0
 _REFRESH_AGAIN_S: Final = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 import sys
@@ -16,11 +15,13 @@ import requests
 from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
+from prominence.client.trouble import Trouble
 from prominence.client.unanswered import BROKEN, before_an_answer, innermost, unanswered
 from prominence.client.urls import direct, is_loopback, without_query
 from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
 from prominence.local.sharing import HEADER
+from prominence.logs import logger
 from prominence.notices import show_notices
 from prominence.version import __version__
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from prominence.client.service import Service
     from prominence.clock import Clock, Timeouts
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 show_notices()
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
 _PIECE: Final = 65536  # bytes read at once, at most
 _FIRST_CONTACT_S: Final = 5.0  # for a service on this machine that is just being started
+_TROUBLE: Final = frozenset(Happened) - {Happened.STALE, Happened.REFUSED}
 _USER_AGENT: Final = (
     f"prominence-python/{__version__} Python/{'.'.join(str(part) for part in sys.version_info[:3])}"
 )
@@ -110,6 +112,8 @@ class Transport:
         adapter = connections.Adapter()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
+        self.trouble = Trouble("the service", clock)
+        self.trouble_of_storage = Trouble("the object store", clock)
         self._has_answered = False
         self._keeps_connections: bool | None = None  # None: not known yet
 
@@ -149,12 +153,21 @@ class Transport:
 
         return self.retried(request.kind, once, deadline_s + request.longer)
 
-    def retried(self, kind: Kind, once: Callable[[float, bool], T], deadline_s: float = DEADLINE_S) -> T:
+    def retried(
+        self,
+        kind: Kind,
+        once: Callable[[float, bool], T],
+        deadline_s: float = DEADLINE_S,
+        *,
+        trouble: Trouble | None = None,
+    ) -> T:
         """What ``once`` returns, called as often as the table of retries allows.
 
         It is given the deadline (monotonic) and whether it needs a new connection, since a kept one turned
-        out to be closed; it raises RequestFailed where it brings nothing.
+        out to be closed; it raises RequestFailed where it brings nothing. ``trouble`` is that of the server
+        which it asks, by default the service.
         """
+        met = trouble or self.trouble
         started = self.clock.monotonic()
         attempts, is_stale = 0, False
 
@@ -162,13 +175,22 @@ class Transport:
             nonlocal attempts, is_stale
             attempts += 1
             try:
-                return once(started + deadline_s, is_stale)
+                found = once(started + deadline_s, is_stale)
             except RequestFailed as failed:
                 is_stale = failed.happened is Happened.STALE
+                if failed.happened in _TROUBLE:
+                    met.failed()
+                elif not is_stale:
+                    met.answered()
                 raise
+            met.answered()
+            return found
+
+        def before_pause(state: tenacity.RetryCallState) -> None:
+            _log_pause(state, met)
 
         try:
-            return retrying(kind, started + deadline_s, self.clock, self.random, _log_pause)(attempt)
+            return retrying(kind, started + deadline_s, self.clock, self.random, before_pause)(attempt)
         except RequestFailed as failed:
             if isinstance(failed.error, RequestFailure):
                 failed.error.attempts = attempts
@@ -330,10 +352,11 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _log_pause(state: tenacity.RetryCallState) -> None:
+def _log_pause(state: tenacity.RetryCallState, trouble: Trouble) -> None:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, RequestFailed):
-        level = logging.WARNING if state.attempt_number == 1 else logging.INFO
+        text = "%s; trying again in %.1f s"
         if error.happened is Happened.STALE:
-            level = logging.DEBUG
-        log.log(level, "%s; trying again in %.1f s", error.error, state.upcoming_sleep)
+            log.debug(text, error.error, state.upcoming_sleep)
+        else:
+            trouble.tell(log, text, error.error, state.upcoming_sleep)

@@ -8,20 +8,21 @@ counts only if it has the tag itself, and no more are taken for twins than were 
 from __future__ import annotations
 
 import itertools
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.client.retry import Happened, Kind, RequestFailed
 from prominence.client.transport import DEADLINE_S, Request
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.exceptions import DuplicateRun, ProminenceError, ServiceError, ServiceUnavailable
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prominence.client.transport import Transport
+    from prominence.logs import About
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 Entry = dict[str, Any]
 
@@ -86,7 +87,8 @@ class Twins:
 
     def _end(self, twin: int) -> None:
         """Delete a twin, and see to it that it never began."""
-        log.warning("submission %s arrived twice: deleting %d, which has not begun", self._tag, twin)
+        text = "submission %s arrived twice: deleting this one, which has not begun"
+        self._about(twin).warning(text, self._tag)
         if self._has_begun(self._described(twin)):
             raise _MoreThanOne(f"{twin} has begun meanwhile")
         self._delete(twin)
@@ -97,7 +99,7 @@ class Twins:
         try:
             self._transport.send(Request("DELETE", f"{self._path}/{twin}", Kind.REMOVE), self._time_left())
         except ServiceError as error:
-            log.info("%s %d could not be deleted: %s", self._path, twin, error)  # its state tells why
+            self._about(twin).info("could not be deleted: %s", error)  # its state tells why
 
     def _ended(self, twin: int) -> Entry:
         """The twin once it has ended, with its times where the service tells them."""
@@ -132,6 +134,9 @@ class Twins:
     def _jobs_of(self, workflow: int) -> list[Entry]:
         query = {"id": str(workflow), "workflow": "true", "all": "true", "detail": "true"}
         return self._transport.send(Request("GET", "/jobs", Kind.READ, query), self._time_left()).entries()
+
+    def _about(self, twin: int) -> About:
+        return about(log, self._path.strip("/s"), twin)
 
     def _time_left(self) -> float:
         return min(DEADLINE_S, max(0.0, self._deadline - self._clock.monotonic()))

@@ -195,13 +195,17 @@ class _Upload:
     def run(self) -> str:
         """The SHA-256 of what was stored."""
         try:
-            while (stored := self._transport.retried(Kind.REMOVE, self._attempt)) is None:
+            while (stored := self._retried()) is None:
                 self._transport.clock.sleep(_PAUSE_S * self._broken)
         except RequestFailed as failed:
             raise failed.error from None  # the cause's text has the whole URL
         except _Interrupted as interrupted:
             raise interrupted.reason from None
         return stored
+
+    def _retried(self) -> str | None:
+        transport = self._transport
+        return transport.retried(Kind.REMOVE, self._attempt, trouble=transport.trouble_of_storage)
 
     def _attempt(self, _deadline: float, is_stale: bool) -> str | None:
         """The SHA-256 of what was stored; None when it broke off on the way, which may have taken long."""

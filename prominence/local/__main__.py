@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from prominence.exceptions import ProminenceError
+from prominence.logs import logger
 from prominence.settings import Retention, RuntimeSettings
 
 READY: Final = "ready"
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         serve(ServeOptions(**options), ready=lambda: _tell(ready, READY))
     except (ProminenceError, OSError) as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the text says it all
+        logger("prominence.local").error("%s", error)
         _tell(ready, str(error))
         return 1
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from prominence.local.objects import Objects
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
-
-log = logging.getLogger(__name__)
 
 _COLUMNS: Final = """id, attempt,
     case when json_valid(description) then json_extract(description, '$.resources') end as resources,

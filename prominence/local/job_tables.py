@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from prominence.local.engine import AttemptId
 from prominence.local.errors import NO_SUCH_JOB, Refusal
 from prominence.local.ledger import Created
 from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, JOBS, KEPT_S
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prominence.local.store import Store
     from prominence.local.workflow_tables import WorkflowTables
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 DELETED_REASON: Final = "Job deleted by user"
 _STATUS_OF: Final = {
@@ -120,7 +120,8 @@ class JobTables:
         """Write down a change of the engine's; True when the job is to be tried again."""
         rows = self.rows([change.attempt.job])
         if not rows:
-            log.warning("the engine tells of attempt %s, whose job is not known", change.attempt)
+            text = "the engine tells of attempt %d, but the job is not known"
+            about(log, "job", change.attempt.job).warning(text, change.attempt.number)
             return False
         row = rows[0]
         if row["attempt"] == change.attempt.number + 1 and row["status"] == "idle" and change.outcome:
@@ -188,12 +189,13 @@ class JobTables:
         if outcome.started is not None:
             times["started"] = int(outcome.started)
         if _is_failure(outcome) and tried <= policies.get("maximumRetries", 0):
-            log.info("job %d: attempt %d ended (%s), trying again", job, tried, outcome.reason or "exit code")
+            text = "attempt %d ended (%s), trying again"
+            about(log, "job", job).info(text, tried, outcome.reason or "exit code")
             columns = {"status": "idle", "execution": json.dumps(execution), "attempt": tried + 1}
             self._ledger.update(JOBS, job, **columns, **times)
             return True
         if description.get("notifications"):
-            log.info("job %d: nobody is notified of its end: there is no mail system", job)
+            about(log, "job", job).info("nobody is notified of its end: there is no mail system")
         outputs = {
             "files": [(each.name, each.path, each.size) for each in outcome.output_files],
             "dirs": [(each.name, each.path, each.size) for each in outcome.output_dirs],

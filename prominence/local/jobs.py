@@ -7,7 +7,6 @@ attempts whose job is in the database.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,6 +15,7 @@ from prominence.local import queue_limits
 from prominence.local.errors import Refusal
 from prominence.local.job_tables import attempt_of
 from prominence.local.listing import ACTIVE, JOBS
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prominence.local.queue_limits import QueueLimits
     from prominence.local.store import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _RECORD_AGAIN_S: Final = 1.0
 _CHANGES_AT_ONCE: Final = 200
@@ -60,7 +60,7 @@ class Jobs:
     async def recover(self) -> None:
         """Hand every job that may still run to the engine, which knows how far each one is."""
         for job in self._attempts.unreadable():
-            log.error("job %d cannot be taken up: its description is damaged", job)
+            about(log, "job", job).error("it cannot be taken up: its description is damaged")
             self.tables.fail([self.tables.row(job)], "Unable to execute task(s): the description is damaged")
         self._limits.watch_all()
         await self._engine.recover(self._attempts.unfinished(), self._attempts.being_ended())
@@ -121,7 +121,7 @@ class Jobs:
         await self._store.committed()
         if created.is_new:
             if description.get("notifications"):
-                log.info("job %d: there is no mail system here, so nobody is notified", created.id)
+                about(log, "job", created.id).info("there is no mail system here, so nobody is notified")
             self._ledger.tell_waiting()
             await self.submit([created.id])
         return created

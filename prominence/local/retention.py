@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.engine import AttemptId
 from prominence.local.listing import AMONG, IS_ACTIVE, KEPT_S
 from prominence.local.trees import bytes_below
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prominence.local.store import Store
     from prominence.settings import Retention
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _FIRST_PASS_S: Final = 1.0
 _PASS_INTERVAL_S: Final = 3600.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import signal
@@ -35,6 +34,7 @@ from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
 from prominence.local.workflows import Workflows
+from prominence.logs import logger
 from prominence.settings import DEFAULT_RETENTION, Retention, RuntimeSettings
 from prominence.version import __version__
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from prominence.local.api.guard import Guard
     from prominence.local.engine import Engine
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _HOST: Final = "127.0.0.1"
 _IDLE_LOOK_S: Final = 5.0

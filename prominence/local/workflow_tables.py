@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +25,7 @@ from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, WORKFLOWS
 from prominence.local.template_jobs import TemplateJobs
 from prominence.local.workflow_plan import templates_of
 from prominence.local.workflow_rows import WorkflowRows
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from prominence.local.ledger import Ledger
     from prominence.local.store import Store
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 DELETED_REASON: Final = "Workflow deleted by user"
 JOB_DELETED_REASON: Final = "Job part of a workflow which was deleted by user"
@@ -229,7 +229,7 @@ class WorkflowTables:
 
     def _give_up(self, workflow: int) -> None:
         """End a workflow that cannot be read any more; jobs of it that were made before run on."""
-        log.error("workflow %d cannot go on: its description is damaged", workflow)
+        about(log, "workflow", workflow).error("it cannot go on: its description is damaged")
         self._make_no_more(workflow)
         reason = "the description is damaged"
         self._ledger.update(WORKFLOWS, workflow, status="failed", reason=reason, ended=self._ledger.now())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.errors import Refusal
 from prominence.local.listing import WORKFLOWS
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prominence.local.store import Store
     from prominence.local.workflow_tables import WorkflowTables
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _MAKE_AGAIN_S: Final = 1.0
 
@@ -58,7 +58,8 @@ class Workflows:
                 raise Refusal(400, f"job {job['name']}: {reason}")
         created = await self._accepted(lambda: self.tables.create(description))
         if description.get("notifications"):
-            log.info("workflow %d: there is no mail system here, so nobody is notified", created.id)
+            text = "there is no mail system here, so nobody is notified"
+            about(log, "workflow", created.id).info(text)
         return created
 
     async def clone(self, workflow: int) -> Created:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pluggy
 
+from prominence.logs import logger
 from prominence.plugins import hookspecs
 from prominence.plugins.markers import PROJECT, hookimpl, hookspec
 from prominence.settings import PluginSettings
@@ -19,7 +19,7 @@ from prominence.settings import PluginSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 ENTRY_POINTS: Final = "prominence"
 _ALL: Final = "*"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence import Job
 from prominence.description.rules import CALL_LABEL, SESSION_LABEL, SUBMISSION_LABEL
 from prominence.exceptions import SessionNotFound
+from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot
 from prominence_executors.attempts import Call
 from prominence_executors.calls.packing import RESULT
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prominence_executors.fence import Claim
     from prominence_executors.sessions.manifest import CallKind
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LOOKED_EVERY_S: Final = 0.5
 _Entry = dict[str, Any]
@@ -98,7 +98,8 @@ def _meant(call_id: CallId, entries: list[_Entry]) -> _Entry:
     meant = list(first_by_tag.values())[-1]
     if len(entries) > 1:
         others = [entry["id"] for entry in entries if entry is not meant]
-        log.warning("job %s is followed for call %s; jobs %s are for it, too", meant["id"], call_id, others)
+        text = "followed for call %s; jobs %s are for it, too"
+        about(log, "job", int(meant["id"])).warning(text, call_id, others)
     return meant
 
 

@@ -7,19 +7,19 @@ or at once when the holder was a process of this machine that is gone.
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import NotFound, ProminenceError, ServiceUnavailable, SessionInUse
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prominence import ProminenceClient
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 LEASE_S: Final = 60.0
 RENEWED_EVERY_S: Final = 15.0
@@ -104,7 +104,8 @@ class Lease:
             try:
                 self._renew()
             except ProminenceError as error:
-                log.warning("the lease %s could not be renewed at the moment: %s", self._key, error)
+                text = "the lease %s could not be renewed at the moment: %s"
+                self._client.trouble.tell(log, text, self._key, error)
 
     def _renew(self) -> None:
         with self._renewing:

@@ -8,13 +8,13 @@ what was written after it.
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from prominence.client.store_calls import MAX_VALUE
 from prominence.exceptions import ProminenceError
+from prominence.logs import logger
 from prominence_executors.sessions import names
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prominence import ProminenceClient
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 CallKind = Literal["function", "command", "unchecked"]
 
@@ -105,7 +105,7 @@ class Manifest:
         try:
             self.ensure(last)
         except ProminenceError as error:  # each of the calls tries again before it is sent
-            log.warning("calls of session %s are not noted yet: %s", self._session, error)
+            self._client.trouble.tell(log, "session %s: calls are not noted yet: %s", self._session, error)
 
     def _write(self, first: int, records: Sequence[CallRecord]) -> None:
         written = 0

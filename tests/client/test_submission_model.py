@@ -16,6 +16,7 @@ from prominence.client.answers import Answer
 from prominence.client.retry import Happened, RequestFailed
 from prominence.client.submission import Submission
 from prominence.client.submitting import check_single, submit
+from prominence.client.trouble import Trouble
 from prominence.description.rules import SUBMISSION_LABEL
 from prominence.exceptions import DuplicateRun, ServiceError, ServiceUnavailable, SubmissionUncertain
 
@@ -73,12 +74,16 @@ class ModelService:
     late_s: list[float]
     waits_s: list[float]
     clock: VirtualClock = field(default_factory=VirtualClock)
+    trouble: Trouble = field(init=False)
     random: Random = field(default_factory=lambda: Random(1))
     settle_s: float = WINDOW_S
     features: frozenset[str] = frozenset()
     jobs: list[ModelJob] = field(default_factory=list)
     under_way: list[tuple[float, str]] = field(default_factory=list)
     was_overlooked: bool = False
+
+    def __post_init__(self) -> None:
+        self.trouble = Trouble("the service", self.clock)
 
     def attempt(self, request: Request, deadline_s: float = 60.0) -> Answer:
         self.let_pass(LATENCY_S)

@@ -82,7 +82,7 @@ class Case:
         """Follow the call, from job to job, to its outcome."""
         while self.error is None and self.value is None:
             describe = partial(session.client.describe_job, self.call.job.id or 0)
-            found = bearing_outages(describe, session.client.clock, session.outage_tolerance)
+            found = bearing_outages(describe, session.client, session.outage_tolerance)
             outcome = self.call.outcome_of(session, JobSnapshot(found.entries[0]))
             if outcome is not None:
                 self.value, self.error = outcome.value, outcome.error

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from prominence.client.calls import Listing
+from prominence.client.trouble import Trouble
 from prominence.exceptions import ProminenceError, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ScriptedService:
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
+        self.trouble = Trouble("the service", clock)
         self.url = "https://a-host-of-some-length.example.org/prominence/v1"
         self.features: frozenset[str] = frozenset()
         self.revision: int | None = None

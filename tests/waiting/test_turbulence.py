@@ -17,6 +17,7 @@ from support.clock import VirtualClock
 from support.scripted_service import Entry, Listener
 
 from prominence.client.calls import Listing
+from prominence.client.trouble import Trouble
 from prominence.exceptions import ServiceUnavailable
 from prominence.sources import JobSource
 from prominence.watch import Watcher
@@ -80,6 +81,7 @@ class TurbulentService:
 
     def __init__(self, random: Random, clock: VirtualClock, *, has_feed: bool) -> None:
         self.clock = clock
+        self.trouble = Trouble("the service", clock)
         self.features = frozenset({"wait"} if has_feed else ())
         self.courses = {job_id: course(random, job_id) for job_id in range(1, JOBS + 1)}
         self.requests: Counter[str] = Counter()

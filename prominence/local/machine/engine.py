@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +29,7 @@ from prominence.local.machine.reports import Reports
 from prominence.local.machine.runtimes import choose_runtime, runtime_of
 from prominence.local.machine.supervision import KILL_GRACE_S, Supervision
 from prominence.local.machine.supervisor import UNABLE_REASON
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from prominence.local.machine.supervision import Running
     from prominence.settings import RuntimeSettings
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _SITE: Final = "local"
 NO_RESOURCES: Final = "No matching resources"
 _START_AGAIN_S: Final = 2.0
+_NOT_NOW: Final = "attempt %d cannot be started now: %s"
 
 
 class Machine:
@@ -111,7 +112,8 @@ class Machine:
                     mode=0o600
                 )  # also for a supervisor that has still to claim it
             except OSError as error:
-                log.warning("attempt %s is ended by a signal alone: %s", attempt, error)
+                text = "attempt %d is ended by a signal alone: %s"
+                about(log, "job", attempt.job).warning(text, attempt.number, error)
             if self._queue.discard(attempt):
                 self._reports.ended(attempt, Outcome("cancelled", time.time()))
             else:
@@ -141,7 +143,8 @@ class Machine:
         self._queue.occupy(needs)
         self._supervision.add(attempt, needs)
         if claim is not None and files.is_supervised():
-            log.info("attempt %s goes on under process %d", attempt.id, claim.pid)
+            text = "attempt %d goes on under process %d"
+            about(log, "job", attempt.id.job).info(text, attempt.id.number, claim.pid)
             self._report_start(attempt, needs, claim.time)
             self._supervision.watch(attempt.id, claim.pid)
         else:
@@ -188,13 +191,15 @@ class Machine:
             try:
                 files.create(self._instructions(attempt.load(), needs))
             except OSError as error:  # a full disk, most often: everything waits until there is room
-                log.error("attempt %s cannot be started now: %s", attempt.id, error)  # noqa: TRY400
+                log_of_job = about(log, "job", attempt.id.job)
+                log_of_job.error(_NOT_NOW, attempt.id.number, error)  # noqa: TRY400
                 self._queue.release(needs)
                 self._queue.add(attempt)
                 self._start_again_later()
                 return
             except ValueError as error:
-                log.exception("attempt %s cannot be started", attempt.id)
+                log_of_job = about(log, "job", attempt.id.job)
+                log_of_job.exception("attempt %d cannot be started", attempt.id.number)
                 self._queue.release(needs)
                 reason = f"{UNABLE_REASON}: {error}"
                 self._reports.ended(attempt.id, Outcome("failed", time.time(), reason=reason))
@@ -245,7 +250,7 @@ class Machine:
             return
         attempt = running.attempt
         if pid is None:
-            log.error("attempt %s cannot be started now: %s", attempt.id, error)
+            about(log, "job", attempt.id.job).error(_NOT_NOW, attempt.id.number, error)
             self._supervision.drop(attempt.id)
             self._queue.release(running.needs)
             self._queue.add(attempt)

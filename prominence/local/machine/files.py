@@ -20,7 +20,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import secrets
 import time
@@ -28,12 +27,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.local.trees import bytes_below, remove_tree
+from prominence.logs import logger
 from prominence.replacing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _LOCK_RETRY_S: Final = 0.01
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import socket
 import subprocess
 import sys
@@ -13,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from prominence.logs import logger
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _PAUSE_S: Final = 0.2  # a launcher that cannot live is not replaced in a busy loop
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -22,6 +21,7 @@ from prominence.local.machine import processes
 from prominence.local.machine.files import read_json, write_json
 from prominence.local.machine.supervisor import ATTEMPT_VARIABLE, EVICTED
 from prominence.local.machine.watch import ProcessWatch
+from prominence.logs import about, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from prominence.local.machine.queue import Needs
     from prominence.local.machine.runtimes.base import Runtime
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 KILL_GRACE_S: Final = 10.0
 _CANCEL_TIME_S: Final = 5.0  # that a supervisor has beyond the grace of its tasks
@@ -138,7 +138,8 @@ class Supervision:
                 try:
                     self._look_at(attempt, running)
                 except OSError:
-                    log.exception("cannot look at attempt %s", attempt)
+                    log_of_job = about(log, "job", attempt.job)
+                    log_of_job.exception("cannot look at attempt %d", attempt.number)
 
     def _look_at(self, attempt: AttemptId, running: Running) -> None:
         if running.pid is None:
@@ -146,7 +147,8 @@ class Supervision:
         if self._files(attempt).is_supervised():
             patience_s = KILL_GRACE_S + _CANCEL_TIME_S
             if running.cancelled is not None and time.monotonic() - running.cancelled >= patience_s:
-                log.warning("attempt %s does not end; its supervisor is killed", attempt)
+                text = "attempt %d does not end; its supervisor is killed"
+                about(log, "job", attempt.job).warning(text, attempt.number)
                 _signal(running.pid, signal.SIGKILL)  # what it leaves is ended when it is gone
             return
         unclaimed = self._files(attempt).claimed_by() is None
@@ -155,14 +157,15 @@ class Supervision:
 
     async def _clean_up(self, attempt: AttemptId, claim: Claim | None) -> None:
         """End what a lost supervisor has left behind, so that a new attempt does not run beside it."""
-        files = self._files(attempt)
+        files, log_of_job = self._files(attempt), about(log, "job", attempt.job)
         try:
             outcome = await asyncio.to_thread(self._end_leftovers, files, claim)
         except Exception:  # whatever it is, the attempt has to come to an end
-            log.exception("attempt %s was lost, and what it left cannot be ended; trying again", attempt)
+            text = "attempt %d was lost, and what it left cannot be ended; trying again"
+            log_of_job.exception(text, attempt.number)
             self._running[attempt].cleaning = None
             return
-        log.warning("attempt %s was lost", attempt)
+        log_of_job.warning("attempt %d was lost", attempt.number)
         with contextlib.suppress(OSError):
             write_json(files.outcome, asdict(outcome))
         self._finish(attempt, outcome)

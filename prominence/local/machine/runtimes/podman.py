@@ -7,7 +7,6 @@ supervisor; docker's belong to its daemon, which is told to limit their memory.
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import shlex
@@ -28,13 +27,14 @@ from prominence.local.machine.runtimes.base import (
     NotRunnable,
     UsedTooMuchMemory,
 )
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from prominence.local.machine.runtimes.base import Finished, Helpers, Start
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 _MAYBE_NOT_STARTED: Final = (125, 126, 127)
 _KILLED: Final = 128 + 9
