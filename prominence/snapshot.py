@@ -7,8 +7,9 @@ and call workflows with a cycle completed: what counts is spelled out here, once
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from prominence.logs import About
@@ -65,7 +66,7 @@ class Execution(dict[str, Any]):
         return self.get("tasks")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """``entry`` is the API's JSON."""
 
@@ -105,6 +106,12 @@ class Snapshot:
     def events(self) -> Events:
         return Events(self.entry.get("events") or {})
 
+    def without_description(self) -> Self:
+        """What the service says of it alone, for thousands that are kept while they wait."""
+        found: dict[str, Any] = {name: self.entry[name] for name in _SAID_BY_SERVICE if name in self.entry}
+        events = {sys.intern(name): epoch for name, epoch in self.events.items()}
+        return type(self)({**found, "status": sys.intern(self.status), "events": events})
+
     @property
     def description(self) -> dict[str, Any]:
         """The API's JSON that submits it again; whole only where the answer was a detailed one."""
@@ -118,6 +125,8 @@ class Snapshot:
 
 
 class JobSnapshot(Snapshot):
+    __slots__ = ()
+
     @property
     def may_come_back(self) -> bool:
         """A job that is `failed` without an end time may be on hold."""
@@ -160,6 +169,8 @@ class JobSnapshot(Snapshot):
 
 
 class WorkflowSnapshot(Snapshot):
+    __slots__ = ()
+
     @property
     def progress(self) -> dict[str, int]:
         """Numbers of jobs: ``total``, ``done``, ``failed``, ``queued``, ``waiting``; may lag by a minute."""

@@ -79,7 +79,8 @@ class JobSource(_ServiceSource):
     _path = "/jobs"
 
     def snapshot(self, entry: dict[str, Any]) -> JobSnapshot:
-        return JobSnapshot(entry)
+        snapshot = JobSnapshot(entry)
+        return snapshot if snapshot.has_ended else snapshot.without_description()
 
     def list(self, ids: Sequence[int]) -> Listing:
         return self._client.list_jobs(ids=ids)

@@ -26,7 +26,7 @@ from prominence.exceptions import AuthenticationError, NotFound, ProminenceError
 from prominence.logs import about, logger
 from prominence.outage import Outage
 from prominence.snapshot import Snapshot, log_state
-from prominence.watched import Watch, Watched
+from prominence.watched import CallbackWatch, Watch, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -99,21 +99,27 @@ class Watcher(Generic[S]):
         caller knows the job by, if it had one. Say ``is_known=False`` of an id that the service has not told:
         it is given up soon when it is missing.
         """
-        watch = Watch(job_id, on_change, on_failure)
+        watch = CallbackWatch(job_id, on_change, on_failure)
+        self.add(watch, revision, is_known=is_known)
+        return watch
+
+    def add(self, watch: Watch[S], revision: int | None = None, *, is_known: bool = True) -> None:
+        """The same for a watch of one's own kind."""
+        job_id = watch.job_id
         with self._condition:
             if self._closed:
                 raise ProminenceError("the session is closed: nothing is followed any more")
             self._start_thread()
             watched = self._jobs.setdefault(job_id, Watched(job_id, self.clock.monotonic(), is_known))
             watched.is_known = watched.is_known or is_known
-            watched.watches.append(watch)
+            watched.watches += (watch,)
             recent = self._recent.get(job_id)
             if recent is not None and recent.may_come_back:
                 recent = None
             known = watched.latest = watched.latest or recent
             order = self._next_order()
             if known is not None and known.has_ended:
-                del self._jobs[job_id]
+                self._let_go(watched)
             must_ask = known is None and not self._feed_covers(revision, job_id)
             if must_ask:
                 self._unseen.add(job_id)
@@ -124,17 +130,16 @@ class Watcher(Generic[S]):
         elif asks_itself:
             with contextlib.suppress(ProminenceError):  # the thread asks again, and bears with outages
                 self._ask_for([job_id])
-        return watch
 
     def unwatch(self, watch: Watch[S]) -> None:
         """Stop telling; the job is not affected."""
         with self._condition:
             watched = self._jobs.get(watch.job_id)
-            if watched is None or watch not in watched.watches:
+            if watched is None:
                 return
-            watched.watches.remove(watch)
+            watched.watches = tuple(each for each in watched.watches if each is not watch)
             if not watched.watches:
-                del self._jobs[watch.job_id]
+                self._let_go(watched)
 
     def close(self) -> None:
         """Stop following everything, and wait for the thread's end if that is near."""
@@ -284,18 +289,22 @@ class Watcher(Generic[S]):
                 if watched.latest is not None and snapshot.state == watched.latest.state:
                     continue
                 watched.latest = snapshot
-                self._remember(snapshot)
                 order = self._next_order()
                 news += [(watch, order, snapshot) for watch in watched.watches]
                 changed.append(snapshot)
                 if snapshot.has_ended:
-                    del self._jobs[snapshot.id]
+                    self._let_go(watched)
         for snapshot in changed:
             log_state(self._about(snapshot.id), snapshot)
         self._tell(news)
 
     def _about(self, job_id: int) -> About:
         return about(log, self._source.what, job_id)
+
+    def _let_go(self, watched: Watched[S]) -> None:
+        del self._jobs[watched.id]
+        if watched.latest is not None:
+            self._remember(watched.latest)
 
     def _next_order(self) -> int:
         """States are told in the order in which they were taken, also by several threads."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from prominence.snapshot import Snapshot
@@ -21,8 +22,41 @@ _HELD_S: Final = 120.0
 S = TypeVar("S", bound=Snapshot)
 
 
-class Watch(Generic[S]):
+class Watch(ABC, Generic[S]):
     """Somebody's interest in one job or workflow, until it is withdrawn or the job has ended."""
+
+    __slots__ = ("_telling", "_told", "job_id")
+
+    def __init__(self, job_id: int) -> None:
+        self.job_id = job_id
+        self._telling = threading.RLock()
+        self._told: float = 0
+
+    @abstractmethod
+    def changed(self, snapshot: S) -> None:
+        """There is a new state, which is the last one if it is an end."""
+
+    @abstractmethod
+    def failed(self, error: ProminenceError) -> None:
+        """Nothing more can be learned."""
+
+    def tell(self, order: int, snapshot: S) -> None:
+        """Tell a state, unless another thread has told a later one meanwhile."""
+        with self._telling:
+            if order > self._told:
+                self._told = order
+                self.changed(snapshot)
+
+    def tell_failure(self, error: ProminenceError) -> None:
+        with self._telling:
+            self._told = math.inf
+            self.failed(error)
+
+
+class CallbackWatch(Watch[S]):
+    """Has two functions told."""
+
+    __slots__ = ("_on_change", "_on_failure")
 
     def __init__(
         self,
@@ -30,33 +64,25 @@ class Watch(Generic[S]):
         on_change: Callable[[S], None],
         on_failure: Callable[[ProminenceError], None],
     ) -> None:
-        self.job_id = job_id
+        super().__init__(job_id)
         self._on_change = on_change
         self._on_failure = on_failure
-        self._telling = threading.RLock()
-        self._told: float = 0
 
-    def tell(self, order: int, snapshot: S) -> None:
-        """Tell a state, unless another thread has told a later one meanwhile."""
-        with self._telling:
-            if order > self._told:
-                self._told = order
-                self._on_change(snapshot)
+    def changed(self, snapshot: S) -> None:
+        self._on_change(snapshot)
 
-    def tell_failure(self, error: ProminenceError) -> None:
-        with self._telling:
-            self._told = math.inf
-            self._on_failure(error)
+    def failed(self, error: ProminenceError) -> None:
+        self._on_failure(error)
 
 
-@dataclass
+@dataclass(slots=True)
 class Watched(Generic[S]):
     """A job or workflow that somebody waits for, and what is known of it."""
 
     id: int
     since: float
     is_known: bool
-    watches: list[Watch[S]] = field(default_factory=list)
+    watches: tuple[Watch[S], ...] = ()
     latest: S | None = None
     asked_alone: float = 0.0
     missing_since: float | None = None

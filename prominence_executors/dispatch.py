@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 from prominence.exceptions import InvalidDescription, NotFound
 from prominence.logs import about, logger
 from prominence.plugins import plugins
+from prominence.snapshot import JobSnapshot
 from prominence.threads import WorkThreads
+from prominence.watched import Watch
 from prominence_executors.arrays import ArrayRun
 from prominence_executors.attempts import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from prominence import Session
-    from prominence.snapshot import JobSnapshot
+    from prominence.exceptions import ProminenceError
     from prominence_executors.arrays import Array
     from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
@@ -228,7 +230,7 @@ class Dispatcher:
             self._in_flight += 1
         snapshot = call.future.last_snapshot
         if snapshot is not None and snapshot.has_certainly_ended:
-            self._changed(call, group, snapshot)
+            self.changed(call, group, snapshot)
         else:
             self._follow(call, group)
 
@@ -306,8 +308,8 @@ class Dispatcher:
             sending,
             wanted,
             self.collectors,
-            on_end=lambda call, snapshot: self._changed(call, group, snapshot),
-            on_failure=lambda call, error: self._nothing_more(call, group, error),
+            on_end=lambda call, snapshot: self.changed(call, group, snapshot),
+            on_failure=lambda call, error: self.nothing_more(call, group, error),
         )
         run.start(self.objects)
 
@@ -328,22 +330,17 @@ class Dispatcher:
         job_id = call.future.job_id
         assert job_id is not None  # noqa: S101 - the call was sent
         try:
-            self.session.watcher.watch(
-                job_id,
-                lambda snapshot: self._changed(call, group, snapshot),
-                lambda error: self._nothing_more(call, group, error),
-                revision,
-            )
+            self.session.watcher.add(_CallWatch(job_id, self, call, group), revision)
         except BaseException as error:  # noqa: BLE001 - the same
             self._fail(call, group, error)
 
-    def _nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
+    def nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
         if isinstance(error, NotFound) and call.future.job_id is not None:
             self._fetch(call, group, lambda: self._lost(call, group, error))
         else:
             self._fail(call, group, error)
 
-    def _changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+    def changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
         call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
         _tell_plugins(call.future, snapshot)
         if snapshot.has_ended:
@@ -405,6 +402,24 @@ class Dispatcher:
     def is_finishing_here(self) -> bool:
         """True in a callback of one of its futures, which must not wait for that future."""
         return getattr(_here, "finishing", None) is self
+
+
+class _CallWatch(Watch[JobSnapshot]):
+    """Has the dispatcher told of one call's job."""
+
+    __slots__ = ("_call", "_dispatcher", "_group")
+
+    def __init__(self, job_id: int, dispatcher: Dispatcher, call: Call, group: Group) -> None:
+        super().__init__(job_id)
+        self._dispatcher = dispatcher
+        self._call = call
+        self._group = group
+
+    def changed(self, snapshot: JobSnapshot) -> None:
+        self._dispatcher.changed(self._call, self._group, snapshot)
+
+    def failed(self, error: ProminenceError) -> None:
+        self._dispatcher.nothing_more(self._call, self._group, error)
 
 
 def _tell_plugins(future: ProminenceFuture[Any], snapshot: JobSnapshot) -> None:

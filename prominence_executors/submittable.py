@@ -138,7 +138,7 @@ class Submittable:
     ) -> Call:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
         future: ProminenceFuture[Any] = ProminenceFuture(work, job, in_background=in_background)
-        return Call(future, work, self.options, self.guarantee, contents)
+        return Call(future, work, self.options, self.guarantee, contents or None)
 
 
 def function_name(function: Callable[..., Any]) -> str:

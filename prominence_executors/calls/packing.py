@@ -70,7 +70,7 @@ class PackedCall:
     """The files of a call, and ``contents`` of objects, by name, to store before its job is sent."""
 
     files: CallFiles
-    contents: dict[str, bytes]
+    contents: Mapping[str, bytes]
     bytes_of_items: int = 0
     """What a job of an array fetches for all the items together."""
 

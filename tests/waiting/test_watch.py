@@ -19,7 +19,7 @@ from prominence.exceptions import (
 )
 from prominence.sources import JobSource, WorkflowSource
 from prominence.watch import Watcher
-from prominence.watched import Watch
+from prominence.watched import CallbackWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -604,7 +604,7 @@ def test_others_go_on_listening_to_a_job(service: ScriptedService, watcher: Watc
     with watcher._condition:
         dropped = Listener()
         watcher.unwatch(watcher.watch(7, dropped.on_change, dropped.on_failure))
-        unknown = Watch(99, dropped.on_change, dropped.on_failure)
+        unknown = CallbackWatch(99, dropped.on_change, dropped.on_failure)
         watcher.unwatch(unknown)
         first = watcher.watch(7, dropped.on_change, dropped.on_failure)
         listener = watch(watcher)
