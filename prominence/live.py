@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from prominence.client.job_calls import command_text
 from prominence.exceptions import NotFound, ServiceError, ServiceUnavailable
 from prominence.outputs import fetch
+from prominence.replacing import check_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,6 +72,8 @@ def take_snapshot(
     def place() -> str:
         return client.get_snapshot_url(job_id)
 
+    if save_as is not None:
+        check_replaceable(save_as)
     wait_until_ready(client, job_id)
     client.create_snapshot(job_id, path)
     end = client.clock.monotonic() + _SNAPSHOT_S

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from prominence.exceptions import NotFound
+from prominence.replacing import check_replaceable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,8 +97,11 @@ def fetch_output(
 ) -> bytes | Path:
     """An output's bytes, or the path that it was saved to.
 
-    Fetched by the URL that is ``known`` if there is one, and by a fresh one where that is refused.
+    Fetched by the URL that is ``known`` if there is one, and by a fresh one where that is refused. Raises
+    OSError before anything is sent where that path cannot be written to.
     """
+    if save_as is not None:
+        check_replaceable(save_as)
 
     def described() -> dict[str, Any]:
         return output_entry(describe(), kind, name)

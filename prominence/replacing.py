@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from os import PathLike
     from pathlib import Path
 
 _LONGEST_STEM: Final = 50  # characters of up to four bytes; a name has at most 255 in all
+
+
+def check_replaceable(path: str | PathLike[str]) -> None:
+    """Raise OSError where no file could be written there, as far as that can be told without trying."""
+    from pathlib import Path
+
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise FileExistsError(errno.EEXIST, "this is not a file that could be replaced", str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory to save in", str(target.parent))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from prominence.client.retry import Happened, Kind, RequestFailed
 from prominence.client.transport import pieces_of
 from prominence.client.urls import without_query
 from prominence.exceptions import ContentMismatch, NotFound, ServiceError, ServiceUnavailable
-from prominence.replacing import replacing
+from prominence.replacing import check_replaceable, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,10 +66,8 @@ def download_to_file(transport: Transport, url: str, path: Path, known: Known) -
     Raises ContentMismatch where what arrived twice is not what was stored, ServiceError where the store
     refuses, ServiceUnavailable where nothing more comes, OSError where the file cannot be written.
     """
-    target = path.resolve()  # of a link, what it leads to is replaced
-    if target.exists() and not target.is_file():
-        raise FileExistsError(f"{path} is not a file that could be replaced")
-    with replacing(target) as file:
+    check_replaceable(path)
+    with replacing(path.resolve()) as file:  # of a link, what it leads to is replaced
         if known.get("service_path") and same_machine.copy(transport, known, file):
             return
         _Download(transport, url, known, file).run()

@@ -20,7 +20,7 @@ from prominence.client.checksums import Checksum, etag_md5
 from prominence.client.presigned import opened
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request, pieces_of
-from prominence.exceptions import ContentMismatch
+from prominence.exceptions import ContentMismatch, PermissionDenied
 from prominence.local.copying import copied, write_in_pieces
 
 if TYPE_CHECKING:
@@ -139,7 +139,14 @@ class Content:
 def request_place(transport: Transport, name: str, sha256: str | None) -> UploadPlace:
     """A place for an object, good for ten minutes; with a checksum the store keeps that beside it."""
     body = json.dumps({"filename": name, "checksum": sha256}).encode()
-    answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body))
+    try:
+        answer = transport.send(Request("POST", "/data/upload", Kind.REMOVE, body=body))
+    except PermissionDenied as error:
+        group, slash, _ = name.partition("/")
+        if slash:
+            meaning = f"{name!r} would be an object of the group {group!r}, which is not one of yours"
+            error.args = (f"{error.args[0]}: {meaning}; a name without slashes is your own",)
+        raise
     found = answer.json()
     return UploadPlace(answer.member("url", str), found.get("fields") or {}, found.get("path"))
 

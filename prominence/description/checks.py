@@ -6,6 +6,7 @@ that the value breaks. The tables in `rules_task`, `rules_job` and `rules_workfl
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -27,9 +28,9 @@ class Violation:
 
     ``field`` is the path in the JSON (``tasks[0].cmd``), ``value`` what was found there (``***`` for
     a secret, ``None`` for a missing field), ``rule`` says what is allowed and ``message`` is the
-    service's own error text (or ours, where it has none). ``invalid`` is refused by the service;
-    ``server-bug`` is accepted or documented, yet some servers choke on it; with ``hangs`` the job or
-    workflow would never end there.
+    service's own error text (or ours, where it has none). ``invalid`` is refused by the service, or
+    could come to nothing on any; ``server-bug`` is accepted or documented, yet some servers choke on it;
+    with ``hangs`` the job or workflow would never end there.
     """
 
     field: str
@@ -99,6 +100,15 @@ def is_path(value: object) -> bool:
     return is_plain_text(value) and all(len(part.encode()) <= _NAME_BYTES for part in str(value).split("/"))
 
 
+def is_splittable(value: str) -> bool:
+    """Whether a shell could split the text into words: every quote has its end."""
+    try:
+        shlex.split(value)
+    except ValueError:
+        return False
+    return True
+
+
 def is_named(value: object) -> bool:
     """Whether the value is a string with something in it."""
     return isinstance(value, str) and bool(value)
@@ -151,7 +161,9 @@ def each(item: Checker) -> Checker:
 
 
 def list_of(item: Checker, not_a_list: str) -> Checker:
-    is_list = require(lambda value: isinstance(value, list), "a list", not_a_list)
+    is_list = require(
+        lambda value: isinstance(value, list), "a list, also where there is only one", not_a_list
+    )
     return first_of(is_list, each(item))
 
 

@@ -60,10 +60,10 @@ _STEP: Final = "a parameter must contain a step size or number of steps"
 
 
 def _runs_to_its_end(path: str, parameter: dict[str, Any]) -> Iterator[Violation]:
-    """Accepted by the service, which then makes no job."""
+    """Else the service would accept it, and make no job."""
     if parameter["end"] < parameter["start"]:
         rule, message = f"at least the start, {parameter['start']}", "the sweep has no values"
-        yield Violation(join(path, "end"), parameter["end"], rule, message, "server-bug")
+        yield Violation(join(path, "end"), parameter["end"], rule, message, "invalid")
 
 
 # `number` in place of `step` passes the service's own check and then ends in a 500; a step that is

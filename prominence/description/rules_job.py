@@ -35,6 +35,7 @@ MAX_MINUTES: Final = 44640
 """Longest time in a queue or idle that a policy can ask for: 31 days."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\s]*[=\s]*")
+_OTHER_SCHEME: Final = re.compile(r"(?!https?:)[A-Za-z][A-Za-z0-9+.-]*://")
 _NO_CONTENT: Final = "each input must contain base64 encoded content"
 
 
@@ -94,9 +95,15 @@ _mountpoint = first_of(
     ),
 )
 
+_ARTIFACT_RULE: Final = "a URL with http:// or https://, or the name of an uploaded object"
+_artifact_url = first_of(
+    require(is_named, _ARTIFACT_RULE, "an artifact must contain a URL"),
+    require(lambda value: not _OTHER_SCHEME.match(value), _ARTIFACT_RULE, "Artifact {} does not exist"),
+)
+
 ARTIFACT_FIELDS: Final = {
     "url": Field(
-        require(is_named, "a URL or an object's name", "an artifact must contain a URL"),
+        _artifact_url,
         missing="an artifact must contain a URL",
     ),
     "mountpoint": Field(_mountpoint),

@@ -13,6 +13,7 @@ from prominence.description.checks import (
     is_file_name,
     is_named,
     is_plain_text,
+    is_splittable,
     is_text,
     is_whole,
     join,
@@ -104,6 +105,11 @@ TASK_FIELDS: Final = {
         first_of(
             require(is_text, "a string; of a list of words shlex.join makes one", "cmd must be a string"),
             _text("cmd").check,
+            require(
+                is_splittable,
+                "words as a shell reads them, each quote closed and no backslash at the end",
+                "cmd cannot be split into words",
+            ),
         )
     ),
     "workdir": _text("workdir"),

@@ -114,6 +114,10 @@ class WorkflowDescription(Description):
     @dependencies.setter
     def dependencies(self, value: Iterable[Dependency] | Mapping[Any, Any] | None) -> None:
         found = parse_dependencies(value) if isinstance(value, Mapping) else as_list(value)
+        for index, each in enumerate(found if isinstance(found, list) else [found]):
+            if not isinstance(each, Dependency):
+                where = f"dependencies[{index}]" if isinstance(found, list) else "dependencies"
+                raise InvalidDescription(where, each, "must be a Dependency(parent, children)")
         self._dependencies: list[Dependency] = found
 
     def _merged_dependencies(self) -> dict[Any, list[Any]]:

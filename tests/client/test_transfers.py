@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fake_service import RESET, Reply, page, says
+from support.fake_service import RESET, Reply, page, refuses, says
 from support.object_store import EXPIRED, ObjectStore, broken_after, damaged, etag_of, replaced_by
 
 from prominence import Artifact, Job, Session
@@ -406,6 +406,19 @@ def test_an_output_is_text_bytes_or_a_file(job: Job, tmp_path: Path) -> None:
     assert job.get_output_directory("results", save_as=str(path)) == path
 
 
+def test_where_an_output_is_to_be_saved_is_looked_at_first(
+    job: Job, store: ObjectStore, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing"
+
+    with pytest.raises(FileNotFoundError, match="no such directory to save in") as caught:
+        job.get_output_file("out.dat", missing / "out.dat")
+    assert caught.value.filename == str(missing)
+    with pytest.raises(FileExistsError, match="not a file that could be replaced"):
+        job.get_output_directory("results", tmp_path)
+    assert store.fake.received == []
+
+
 def test_an_output_is_the_one_that_was_named(store: ObjectStore, session: Session) -> None:
     """Not another whose name looks alike."""
     names = ["a.tgz", "d/a", "a"]
@@ -572,6 +585,19 @@ def test_names_that_no_object_can_have_are_not_sent(
     with pytest.raises(InvalidDescription, match=r"^name = .*: a name, or group/name"):
         client.upload_object(name, b"x")
     assert store.fake.received == []
+
+
+def test_a_name_with_a_slash_is_explained_where_it_is_refused(
+    fake: FakeService, client: ProminenceClient
+) -> None:
+    denied = refuses("Not authorized to access upload with this path", 403)
+    fake.script("POST", "/data/upload", denied)
+
+    with pytest.raises(PermissionDenied, match="an object of the group 'runs', which is not one of yours"):
+        client.upload_object("runs/arg.bin", b"x")
+    with pytest.raises(PermissionDenied) as caught:
+        client.upload_object("arg.bin", b"x")
+    assert "group" not in str(caught.value)
 
 
 def test_a_service_that_names_no_place_is_told(fake: FakeService, client: ProminenceClient) -> None:

@@ -298,6 +298,15 @@ def test_a_snapshot_is_fetched_when_it_is_there(fake: FakeService, session: Sess
     assert (saved, saved.read_bytes()) == (tmp_path / "s.tgz", b"archive")
 
 
+def test_where_a_snapshot_is_to_be_saved_is_looked_at_first(
+    fake: FakeService, session: Session, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="no such directory to save in") as caught:
+        Job(id=7, session=session).get_snapshot("res", save_as=tmp_path / "missing" / "s.tgz")
+    assert caught.value.filename == str(tmp_path / "missing")
+    assert fake.received == []
+
+
 def test_a_snapshot_that_is_never_made_is_told(
     fake: FakeService, session: Session, clock: VirtualClock
 ) -> None:

@@ -78,6 +78,29 @@ def test_dependencies_can_be_assigned_as_they_are_sent() -> None:
     assert (caught.value.field, caught.value.value) == ("dependencies.a", "b")
 
 
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        ([("a", "b")], "dependencies[0]", ("a", "b")),
+        ([Dependency("a", "b"), {"a": ["c"]}], "dependencies[1]", {"a": ["c"]}),
+        ("ab", "dependencies", "ab"),
+    ],
+)
+def test_what_is_no_dependency_is_told_when_it_is_assigned(given: Any, field: str, value: object) -> None:
+    with pytest.raises(InvalidDescription, match=r"a Dependency\(parent, children\)") as caught:
+        workflow("a", "b", "c").dependencies = given
+    assert (caught.value.field, caught.value.value) == (field, value)
+
+
+def test_jobs_that_are_no_list_are_told_without_their_secrets() -> None:
+    credential = {"username": "user", "token": "canary"}
+    one = JobDescription(name="a", tasks=[Task(image="a", image_pull_credential=credential)])
+    with pytest.raises(InvalidDescription, match="also where there is only one") as caught:
+        WorkflowDescription(name="w", jobs=one).validate()  # type: ignore[arg-type]
+    assert (caught.value.field, caught.value.value) == ("jobs", "***")
+    assert "canary" not in str(caught.value)
+
+
 def test_dependencies_of_one_parent_are_merged() -> None:
     flow = workflow("a", "b", "c")
     flow.dependencies = [Dependency("a", ["b"]), Dependency("a", ["c", "b"]), Dependency("b", "c")]

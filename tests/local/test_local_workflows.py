@@ -170,6 +170,17 @@ def test_each_instance_gets_its_own_artifact(service: LocalService) -> None:
     assert outputs(service, workflow_id) == {"parts/z/0": "this is one", "parts/z/1": "this is two"}
 
 
+def test_a_value_that_leaves_a_quote_open_is_told_by_its_job(service: LocalService) -> None:
+    parameters = [{"name": "x", "values": ["fine", '"']}]
+    factory = {"name": "f", "type": "zip", "jobs": ["z"], "parameters": parameters}
+
+    workflow_id = submit(service, workflow({"z": "echo $x"}, "quotes", factories=[factory]))
+
+    assert ended(service, workflow_id)["progress"] == progress(2, 1, failed=1)
+    (failed,) = [each for each in jobs_of(service, workflow_id) if each["name"] == "quotes/z/1"]
+    assert "cannot be split into words" in service.output(failed["id"], "stderr")
+
+
 def test_copies_have_no_parameters_but_names_of_their_own(service: LocalService) -> None:
     factory = {"name": "f", "type": "repeat", "jobs": ["r"], "number": 3}
 
