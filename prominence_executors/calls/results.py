@@ -82,13 +82,16 @@ class Record:
     def _parse_at(cls, start: int, content: bytes) -> tuple[Record, int]:
         at = content.find(b"\n", start) + 1
         try:
-            header = json.loads(content[start : at - 1])
-            sizes, sha256 = header["sizes"], header["sha256"]
+            line, sha256 = content[start : at - 1].rsplit(b" ", 1)
+            header = json.loads(line)
+            sizes = header["sizes"]
             end = at + sum(sizes)
         except (ValueError, TypeError, KeyError):
-            raise ResultError("the result file is not the runner's") from None
+            raise ResultError("the result file is damaged, or not the runner's") from None
         view = memoryview(content)
-        if not at or end > len(content) or hashlib.sha256(view[at:end]).hexdigest() != sha256:
+        hashed = hashlib.sha256(line)
+        hashed.update(view[at:end])
+        if not at or end > len(content) or hashed.hexdigest().encode() != sha256:
             raise ResultError("the result file is damaged: it is cut off, or has another checksum")
         ends = list(accumulate(sizes, initial=at))
         # What arrays lie in can be written to, as it could in the job.

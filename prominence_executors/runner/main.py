@@ -1,12 +1,12 @@
 """Runs one function call inside of a job; standard library alone, for any image with a Python.
 
-Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL and RESULT consist of records: a line of
-JSON and then bytes. The result is written whole, by rename: first a record that the call has begun, later
-what came of it, so that a call which is killed in between still tells that much. With INDEX, CALL holds a
-function and many chunks of items, and that chunk's are called one by one; what came of them is appended
-to the result, so that those before a crash are not lost. PICKLER is an archive with cloudpickle and the
-rest of the runner, MODULES one with the user's own modules (if there are any). Every import here costs
-every call, so there are few.
+Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL is a line of JSON and then bytes; so
+are the records of RESULT, with a checksum in the line. The result is written whole, by rename: first a
+record that the call has begun, later what came of it, so that a call which is killed in between still
+tells that much. With INDEX, CALL holds a function and many chunks of items, and that chunk's are called
+one by one; what came of them is appended to the result, so that those before a crash are not lost.
+PICKLER is an archive with cloudpickle and the rest of the runner, MODULES one with the user's own modules
+(if there are any). Every import here costs every call, so there are few.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from prominence_executors.runner.fence import Fence
 
-FORMAT = 1
 USER_ERROR = 1
 PYTHON_DIFFERS = 90  # exit codes of our own, none that shells or common programs use
 CALL_UNREADABLE = 91
@@ -213,18 +212,13 @@ class CallUnpickler(pickle.Unpickler):
 
 
 def record(header: dict[str, Any], *content: bytes | memoryview) -> list[bytes | memoryview]:
-    """The pieces of a record; its line tells the sizes and the checksum of what follows."""
-    hashed = hashlib.sha256()
+    """The pieces of a record: a line with its header and, after a blank, the checksum of all else."""
+    header = {**header, "version": sys.version.split()[0], "sizes": [len(piece) for piece in content]}
+    line = json().dumps(header).encode()
+    hashed = hashlib.sha256(line)
     for piece in content:
         hashed.update(piece)
-    header = {
-        **header,
-        "format": FORMAT,
-        "version": sys.version.split()[0],
-        "sizes": [len(piece) for piece in content],
-        "sha256": hashed.hexdigest(),
-    }
-    return [json().dumps(header).encode() + b"\n", *content]
+    return [line + b" " + hashed.hexdigest().encode() + b"\n", *content]
 
 
 class Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 import threading
@@ -10,20 +11,24 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
+from requests.adapters import HTTPAdapter
 from support.fake_service import FakeService, Received, Reply, says
+from support.service import LocalService
 
 from prominence import ProminenceClient, Session
 from prominence.exceptions import CallUnreadable, ResultError, ServiceError
 from prominence_executors import ProminenceExecutor
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
-from prominence_executors.calls.packing import RESULT, Packer
+from prominence_executors.calls.packing import CALL, RESULT, Packer
 from prominence_executors.calls.results import Record
 from prominence_executors.runner import main as runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from requests import PreparedRequest, Response
 
 ARRAY = np.arange(300_000, dtype=np.float64)
 NUMBERS = list(range(60_000))
@@ -49,6 +54,28 @@ def add_up(values: Any, more: float = 0) -> float:
 
 def plus_length(value: Any, number: int) -> int:
     return len(value) + number
+
+
+def _read_only(array: Any) -> Any:
+    array.setflags(write=False)
+    return array
+
+
+BUFFERS: dict[str, Any] = {
+    "ordered as C has it": ARRAY.reshape(500, 600),
+    "ordered as Fortran has it": np.asfortranarray(ARRAY.reshape(500, 600)),
+    "transposed": ARRAY.reshape(500, 600).T,
+    "read-only": _read_only(ARRAY.copy()),
+    "empty": np.zeros((0, 5)),
+    "of no dimension": np.array(5.0),
+    "with fields": np.ones(30_000, dtype=[("a", "f8"), ("b", "i4")]),
+    "of the other byte order": ARRAY.astype(">f8"),
+    "of times": np.arange(30_000).astype("datetime64[s]"),
+    "of truths": np.ones(300_000, dtype=bool),
+    "masked": np.ma.masked_less(ARRAY, 5),
+}
+
+NO_BUFFERS = {"of times", "masked"}  # which numpy itself puts into the pickle
 
 
 class TestObjects:
@@ -161,6 +188,52 @@ class TestObjects:
         assert future.result() == float(ARRAY.sum())
         assert stored_names(session) == before
 
+    def test_closing_leaves_results_and_what_was_stored(self, session: Session) -> None:
+        executor = ProminenceExecutor(session=session)
+        future = executor.submit(add_up, ARRAY)
+        future.result()
+        stored = stored_names(session)
+
+        executor.close()
+
+        assert stored_names(session) == stored
+        content = future.job.get_output_file(RESULT, encoding=None)
+        assert Record.parse(content).value("image") == float(ARRAY.sum())
+        executor.close(delete=True)
+
+    def test_large_data_is_in_no_request_or_answer_of_the_api(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api: list[int] = []
+        stored: list[tuple[str, int]] = []
+        send = HTTPAdapter.send
+
+        def note(adapter: HTTPAdapter, request: PreparedRequest, **options: Any) -> Response:
+            response = send(adapter, request, **options)
+            size = int(request.headers.get("Content-Length", 0)) + int(
+                response.headers.get("Content-Length", 0)
+            )
+            if "Authorization" in request.headers:
+                api.append(size)
+            else:
+                stored.append((str(request.method), size))
+            return response
+
+        array = np.ones(1_000_000)
+        with (
+            LocalService(tmp_path / "plain", cpus=2, memory=8, rough=True) as plain,
+            Session(plain.settings()) as session,
+            ProminenceExecutor(session=session) as executor,
+        ):
+            monkeypatch.setattr(HTTPAdapter, "send", note)
+            results = [executor.submit(lambda given: given + 1, array).result() for _ in range(2)]
+
+        assert all(float(result.sum()) == 2_000_000 for result in results)
+        assert max(api) < 200_000
+        large = [(method, size) for method, size in stored if size > 1_000_000]
+        assert [method for method, _ in large] == ["POST", "GET", "GET"]  # the argument is sent once
+        assert all(8_000_000 <= size < 8_010_000 for _, size in large)
+
 
 class TestObjectStore:
     @pytest.fixture
@@ -238,6 +311,37 @@ class TestFiles:
         found = Record.parse((tmp_path / RESULT).read_bytes()).value("image")
         assert [type(each) for each in found] == [type(each) for each in values]
         assert all(np.array_equal(here, there) for here, there in zip(values, found, strict=True))
+
+    @pytest.mark.parametrize("name", BUFFERS)
+    def test_buffers_of_every_kind_come_back_beside_the_pickle(
+        self, name: str, packer: Packer, tmp_path: Path
+    ) -> None:
+        value = BUFFERS[name]
+        packed = packer.call(
+            lambda array: (array, array.flags.f_contiguous, array.flags.writeable), [value], {}
+        )
+
+        assert runner.main(self.write(packed, tmp_path)) == 0
+
+        record = Record.parse((tmp_path / RESULT).read_bytes())
+        found, *flags = record.value("image")
+        assert flags == [value.flags.f_contiguous, value.flags.writeable]
+        assert [found.flags.f_contiguous, found.flags.writeable] == flags
+        assert (type(found), found.dtype, found.shape) == (type(value), value.dtype, value.shape)
+        assert found.tobytes() == value.tobytes()
+        call = next(each for each in packed.files.input_files if each.filename == CALL)
+        assert len(call.read()) < 10_000
+        assert (len(record.pieces[0]) < 10_000) == (name not in NO_BUFFERS)
+
+    def test_a_memoryview_arrives_as_bytes(self, packer: Packer, tmp_path: Path) -> None:
+        packed = packer.call(lambda given: given, [memoryview(bytearray(b"ab" * 100_000))], {})
+
+        assert runner.main(self.write(packed, tmp_path)) == 0
+        assert Record.parse((tmp_path / RESULT).read_bytes()).value("image") == b"ab" * 100_000
+
+    def test_a_memory_map_is_refused(self, packer: Packer) -> None:
+        with mmap.mmap(-1, 200_000) as mapped, pytest.raises(TypeError, match="mmap"):
+            packer.call(len, [mapped], {})
 
     def test_an_object_that_is_damaged_is_not_used(self, packer: Packer, tmp_path: Path) -> None:
         packed = packer.call(len, [bytes(200_000)], {})

@@ -18,6 +18,7 @@ from prominence.exceptions import (
     JobHeld,
     JobLost,
     OutcomeUnknown,
+    ResultError,
     ServiceUnavailable,
 )
 from prominence_executors import ProminenceExecutor
@@ -103,6 +104,17 @@ def test_a_result_is_not_waited_for_for_ever(fake: FakeService, executor: Promin
     fake.script("GET", OUTPUT, RESET)
 
     with pytest.raises(ServiceUnavailable):
+        executor.submit(len, "").result(60)
+
+
+@pytest.mark.parametrize("at", [-1, -40, 5])
+def test_a_damaged_result_is_none(fake: FakeService, executor: ProminenceExecutor, at: int) -> None:
+    ends_as(fake)
+    content = bytearray(record("value", *runner.dumps("x" * 200)).body)
+    content[at] ^= 1
+    fake.script("GET", OUTPUT, Reply(body=bytes(content)))
+
+    with pytest.raises(ResultError, match="the result file is"):
         executor.submit(len, "").result(60)
 
 
