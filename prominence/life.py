@@ -175,7 +175,7 @@ class Life(Generic[S]):
 
         ``has_fence`` says that what is run sees to it itself that only one of several that arrived does its
         work. Then none is deleted, there is no DuplicateRun, and the oldest is taken for this one.
-        ``marks`` are labels of the submission, which are no part of the description.
+        ``marks`` are labels of what is submitted, and of its jobs, which are no part of the description.
         """
         with self._creating:
             if self._id is not None:

@@ -82,7 +82,11 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
         return self.jobs
 
     def _submit(self) -> Submitted:
-        return self._session.client.create_workflow(self.to_dict(), submission=self._submission)
+        description = self.to_dict()
+        if marks := self._submission.marks:
+            for job in description["jobs"]:  # which are not given the labels of their workflow
+                job["labels"] = {**job.get("labels", {}), **marks}
+        return self._session.client.create_workflow(description, submission=self._submission)
 
     def _described(self) -> Listing:
         return self._session.client.describe_workflow(self._known_id())

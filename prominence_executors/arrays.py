@@ -4,11 +4,15 @@
 
     sender thread            watcher thread           collector thread            fetcher threads
     -------------            --------------           ----------------            ---------------
+    gate and keys
     workflow.create()   -->  on_change(progress) -->  list the workflow's jobs
+                                                      whose is the gate?
                                                       detail of those that ended  -->  outcome of each
 
 The jobs are listed when the workflow's progress has changed, and no more often than a tenth of the time that
-allows; what a listing leaves out when the workflow has ended is followed job by job.
+allows; what a listing leaves out when the workflow has ended is followed job by job. Behind a fence another
+workflow may have been first at the gate, where a lost answer led to two: then that one is followed. The keys
+of calls are closed only after that has been looked at, for jobs of the other may not have come to theirs.
 """
 
 from __future__ import annotations
@@ -16,23 +20,35 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from prominence.exceptions import JobFailedError
+from prominence import Workflow
+from prominence.exceptions import (
+    JobFailedError,
+    NotFound,
+    ServiceError,
+    ServiceUnavailable,
+    SubmissionUncertain,
+)
 from prominence.following import bearing_outages
 from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot, log_state
 from prominence.sources import JobSource
+from prominence_executors.array_fence import ArrayFence
 from prominence_executors.calls import packing
+from prominence_executors.fence import Fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from prominence import Session, Workflow
+    from prominence import Session
     from prominence.snapshot import WorkflowSnapshot
     from prominence.threads import WorkThreads
     from prominence_executors.attempts import Call
     from prominence_executors.calls.objects import ObjectStore
+    from prominence_executors.fence import Claim
+
+T = TypeVar("T")
 
 log = logger(__name__)
 
@@ -59,8 +75,24 @@ class Array:
     contents: Mapping[str, bytes]
 
 
+class Listener(Protocol):
+    """What is told of the calls of an array, of each once."""
+
+    def has_ended(self, call: Call, snapshot: JobSnapshot) -> None:
+        """As a job that its fence, where there is one, may show to be another's."""
+
+    def is_lost(self, call: Call, error: BaseException) -> None:
+        """Nothing more can be learned of its job, or none was made."""
+
+    def is_left_out(self, call: Call) -> None:
+        """It was not sent with the others."""
+
+    def is_left_over(self, call: Call) -> None:
+        """Its job is in no listing of its workflow any more, which has ended."""
+
+
 class ArrayRun:
-    """The wanted ones of an array's calls, sent; each is told of once, when its job has ended or is lost."""
+    """The wanted ones of an array's calls, sent together and followed as one workflow."""
 
     def __init__(
         self,
@@ -68,56 +100,104 @@ class ArrayRun:
         array: Array,
         wanted: Sequence[int],
         collectors: WorkThreads,
+        listener: Listener,
         *,
-        on_end: Callable[[Call, JobSnapshot], None],
-        on_failure: Callable[[Call, BaseException], None],
+        follow: Callable[..., object] = Workflow.follow,
     ) -> None:
+        """``follow`` has a workflow's states told, as :meth:`prominence.Workflow.follow`."""
         self._session = session
         self._array = array
-        self._workflow = array.workflow(wanted)
         self._left = {index: array.calls[index] for index in wanted}
         self._collectors = collectors
-        self._on_end = on_end
-        self._on_failure = on_failure
+        self._listener = listener
+        self._follow_workflow = follow
+        self._workflow = Workflow(session=session)
+        self._fence: ArrayFence | None = None
+        self._is_gate_ours = False
+        self._seen: set[int] = set()
         self._lock = threading.Lock()
         self._has_ended = False
         self._is_collecting = False
         self._has_news = False
 
-    def start(self, objects: ObjectStore) -> None:
-        """Store what the jobs need, submit the workflow, and return when that is done."""
+    def start(self, objects: ObjectStore, fences: str, marks: Mapping[str, str]) -> None:
+        """Store what the jobs need, submit the workflow, and return when that is done.
+
+        ``fences`` is what keys of fences begin with; ``marks`` are labels of the workflow and its jobs.
+        """
         try:
             objects.ensure(self._array.contents)
             self._array.contents = {}  # not to be kept until the workflow's end
-            self._workflow.create()
-            self._workflow.follow(self._changed, self._fail)
+            self._make_fences(fences)
+            if self._left:
+                self._submit(marks)
+                self._follow()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the calls' outcome
             self._fail(error)
 
-    def _changed(self, snapshot: WorkflowSnapshot) -> None:
+    def _make_fences(self, prefix: str) -> None:
+        client = self._session.client
+        if not self._one_call.needs_fence(client):
+            return
+        self._fence = ArrayFence.create(client, prefix)
+        made = self._fence.make_keys(list(self._left), self._session.sender.add)
+        for index, call in list(self._left.items()):
+            if index in made:
+                call.fence = made[index]
+            else:
+                self._listener.is_left_out(self._left.pop(index))
+
+    def _submit(self, marks: Mapping[str, str]) -> None:
+        self._workflow = self._array.workflow(list(self._left))
+        if self._fence is not None:
+            (template,) = self._workflow.jobs
+            self._fence.guard(template, may_rerun=self._one_call.options.may_rerun)
+        try:
+            self._workflow.create(has_fence=self._fence is not None, marks=marks)
+        except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
+            if self._fence is None:
+                raise
+            self._goes_on_as(self._fence.gate.claim_after(error))
+
+    @property
+    def _one_call(self) -> Call:
+        """Any of those that are left: what is asked of it is the same for all."""
+        return next(iter(self._left.values()))
+
+    def _follow(self) -> None:
+        workflow = self._workflow
+        self._follow_workflow(workflow, partial(self._changed, workflow), partial(self._failed, workflow))
+
+    def _changed(self, workflow: Workflow, snapshot: WorkflowSnapshot) -> None:
         with self._lock:
+            if workflow is not self._workflow:
+                return
             self._has_ended = self._has_ended or snapshot.has_ended
             if self._is_collecting:
                 self._has_news = True
                 return
             self._is_collecting = True
-        self._collectors.add(self._collect_while_there_is_news)
+        try:
+            self._collectors.add(self._collect_while_there_is_news)
+        except RuntimeError as error:  # no thread can be started
+            self._fail(error)
+
+    def _failed(self, workflow: Workflow, error: BaseException) -> None:
+        if workflow is self._workflow:
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         for index in list(self._left):
             self._fail_one(index, error)
 
     def _fail_one(self, index: int, error: BaseException) -> None:
-        with self._lock:
-            call = self._left.pop(index, None)
-        if call is not None:
-            self._on_failure(call, error)
+        if (call := self._taken(index)) is not None:
+            self._listener.is_lost(call, error)
 
-    def _end_one(self, index: int, snapshot: JobSnapshot) -> None:
+    def _taken(self, index: int) -> Call | None:
+        """The call, of which nothing more is to be told from here; None where all was."""
         with self._lock:
-            call = self._left.pop(index, None)
-        if call is not None:
-            self._on_end(call, snapshot)
+            return self._left.pop(index, None)
 
     def _collect_while_there_is_news(self) -> None:
         clock = self._session.client.clock
@@ -126,10 +206,9 @@ class ArrayRun:
                 began = clock.monotonic()
                 with self._lock:
                     self._has_news = False
-                    is_last = self._has_ended
-                bearing_outages(self._collect, self._session.client, self._session.outage_tolerance)
-                if is_last:
-                    self._settle_rest()
+                    workflow, is_last = self._workflow, self._has_ended
+                self._bearing_outages(self._collect)
+                if is_last and workflow is self._workflow and self._settle_rest():
                     return
                 with self._lock:
                     self._is_collecting = self._has_news
@@ -144,13 +223,12 @@ class ArrayRun:
         """Take note of the workflow's jobs; those that have ended are described, by hundreds."""
         client = self._session.client
         indexes: dict[int, int] = {}
-        for entry in client.list_workflow_jobs(self._workflow.id or 0).entries:
-            snapshot = JobSnapshot(entry)
-            index = int((entry.get("parameters") or {}).get(packing.INDEX, -1))
-            call = self._left.get(index)
+        for index, entry in self._listed().items():
+            snapshot, call = JobSnapshot(entry), self._left.get(index)
             if call is None:
                 continue
-            if call.future.job_id is None:
+            self._seen.add(index)
+            if call.future.job_id != snapshot.id:
                 call.runs_as(snapshot.id)
             known = call.future.last_snapshot
             if known is None or known.state != snapshot.state:
@@ -158,31 +236,67 @@ class ArrayRun:
             call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
             if snapshot.has_certainly_ended:
                 indexes[snapshot.id] = index
+        if indexes and self._is_passed_on(Fence.claim):
+            return
         source = JobSource(client)
         for part in source.parts(list(indexes)):
             for entry in source.detail(part).entries:
-                if entry["id"] in indexes:
-                    self._end_one(indexes[entry["id"]], JobSnapshot(entry))
+                if entry["id"] in indexes and (ended := self._taken(indexes[entry["id"]])) is not None:
+                    self._listener.has_ended(ended, JobSnapshot(entry))
 
-    def _settle_rest(self) -> None:
-        """The workflow has ended: every job of it has, too, whatever the listings say so far."""
+    def _listed(self) -> dict[int, dict[str, Any]]:
+        """The jobs of calls, by index; of several the youngest, which is the last try."""
+        entries = self._session.client.list_workflow_jobs(self._workflow.id or 0).entries
+        by_age = sorted(entries, key=lambda entry: int(entry["id"]))
+        return {int((entry.get("parameters") or {}).get(packing.INDEX, -1)): entry for entry in by_age}
+
+    def _settle_rest(self) -> bool:
+        """The workflow has ended: every job of it has, too, whatever the listings say so far.
+
+        False where the calls go on as another workflow's.
+        """
         clock = self._session.client.clock
         for _ in range(_LOOKS_FOR_MISSING):
-            if all(call.future.job_id is not None for call in list(self._left.values())):
+            if self._seen.issuperset(self._left):
                 break
             clock.sleep(_PAUSE_FOR_MISSING_S)
-            bearing_outages(self._collect, self._session.client, self._session.outage_tolerance)
+            self._bearing_outages(self._collect)
+        if self._bearing_outages(lambda: self._is_passed_on(Fence.close_unclaimed)):
+            return False
         self._workflow.check_is_single()
-        for index, call in list(self._left.items()):
-            if (job_id := call.future.job_id) is None:
+        for index in list(self._left):
+            if index not in self._seen:
                 self._fail_one(index, self._never_made())
-            else:
-                ended, failed = partial(self._followed, index), partial(self._fail_one, index)
-                self._session.watcher.watch(job_id, ended, failed)
+            elif (left := self._taken(index)) is not None:
+                self._listener.is_left_over(left)
+        return True
 
-    def _followed(self, index: int, snapshot: JobSnapshot) -> None:
-        if snapshot.has_ended:
-            self._end_one(index, snapshot)
+    def _is_passed_on(self, claim_of: Callable[[Fence], Claim]) -> bool:
+        """See whose the gate is; True where it is another workflow's, to be followed from now on."""
+        if self._fence is None or self._is_gate_ours:
+            return False
+        try:
+            claim = claim_of(self._fence.gate)
+        except NotFound:  # somebody has deleted the session: what the jobs say of themselves counts
+            return False
+        self._is_gate_ours = claim.workflow_id == self._workflow.id
+        if self._is_gate_ours or claim.workflow_id is None:
+            return False
+        self._goes_on_as(claim)
+        self._follow()
+        return True
+
+    def _goes_on_as(self, claim: Claim) -> None:
+        log_of_ours = about(log, "workflow", self._workflow.id, self._workflow.name)
+        log_of_ours.warning("its calls go on as workflow %s, which claimed them first", claim.workflow_id)
+        with self._lock:
+            self._workflow = Workflow(id=claim.workflow_id, session=self._session)
+            self._is_gate_ours = True
+            self._has_ended = False
+            self._seen.clear()
+
+    def _bearing_outages(self, look: Callable[[], T]) -> T:
+        return bearing_outages(look, self._session.client, self._session.outage_tolerance)
 
     def _never_made(self) -> JobFailedError:
         status, reason = self._workflow.status or "", self._workflow.status_reason

@@ -38,7 +38,7 @@ from prominence_executors.outcome import forward_output
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from prominence import Job, Session
+    from prominence import Job, ProminenceClient, Session
     from prominence.logs import About
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
@@ -131,22 +131,30 @@ class Call:
 
         The job to follow is the future's then; the answer is the revision to follow it from, if there is one.
         """
-        client, job, may_rerun = session.client, self.job, self.options.may_rerun
+        client, job = session.client, self.job
         self.fence = self.claim = None
-        is_function = self.work.kind == "function"
-        if is_function and guarantee_in_force(client, self.guarantee, may_rerun=may_rerun) == "fence":
-            self.fence = Fence.create(client, pages.for_next_call())
-            self.fence.guard(job, may_rerun=may_rerun)
+        if self.needs_fence(client):
+            self.fence = Fence.create(client, pages.new_key)
+            self.fence.guard(job, may_rerun=self.options.may_rerun)
         try:
             job_id = job.create(has_fence=self.fence is not None, marks=marks)
         except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
-            self._go_on_behind_fence(error)
+            if self.fence is None:
+                raise
+            self.claim = self.fence.claim_after(error)
+            self._follow(self.claim.job_id or 0)
             revision = None
         else:
             revision = job.revision
             self.future._goes_on_as(job_id, job)  # noqa: SLF001 - the future's own half of this
         self._end_if_killed()
         return revision
+
+    def needs_fence(self, client: ProminenceClient) -> bool:
+        """Whether its job must claim it; may ask the service."""
+        if self.work.kind != "function":
+            return False
+        return guarantee_in_force(client, self.guarantee, may_rerun=self.options.may_rerun) == "fence"
 
     def runs_as(self, job_id: int) -> None:
         """The service has made the job, of a workflow that was sent for this call and others."""
@@ -171,19 +179,19 @@ class Call:
         except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
             return Outcome(error=error)
 
-    def outcome_without_job(self, session: Session, error: NotFound) -> Outcome | None:
-        """What came of a job that the service has forgotten; None where the call goes on as another.
+    def outcome_without_job(self, session: Session, error: ProminenceError) -> Outcome | None:
+        """What came of a job that the service has forgotten, or never made; None where another goes on.
 
         What was committed behind a fence tells it; otherwise the job is lost.
         """
         last = self.future.last_snapshot or JobSnapshot({"id": self.future.job_id})
         try:
-            if self.fence is not None and self._is_passed_on(session, self.fence, last.id):
+            if self.fence is not None and self._is_passed_on(session, self.fence, self.future.job_id):
                 return None
         except ProminenceError as no_answer:
             self.log.warning("it is lost, and its fence tells nothing either: %s", no_answer)
         if self.claim is None or self.claim.outcome is None:
-            return Outcome(error=lost(self.job, error))
+            return Outcome(error=lost(self.job, error) if isinstance(error, NotFound) else error)
         try:
             return Outcome(self.work.outcome(self.job, last, self.claim))
         except BaseException as raised:  # noqa: BLE001 - users' exceptions are of any kind
@@ -194,7 +202,7 @@ class Call:
         side, future = side_of(outcome.error), self.future
         if side is None or future._failures(side) >= getattr(self.options.retries, side):  # noqa: SLF001
             return False
-        has_begun = self.claim is not None and self.claim.owner is not None
+        has_begun = self.claim is not None and self.claim.job_id is not None
         is_to_end = future._is_to_end()  # noqa: SLF001 - the future's own half of this
         if not snapshot.has_certainly_ended or is_to_end or (has_begun and not self.options.may_rerun):
             return False
@@ -224,35 +232,20 @@ class Call:
         if self.future._is_to_end():  # noqa: SLF001 - the future's own half of this
             self.job.delete()
 
-    def _is_passed_on(self, session: Session, fence: Fence, job_id: int, seen: Claim | None = None) -> bool:
+    def _is_passed_on(
+        self, session: Session, fence: Fence, job_id: int | None, seen: Claim | None = None
+    ) -> bool:
         """See whose the call is; True where it is that of another job, to be followed from now on."""
         try:
             self.claim = fence.settle(job_id, session.outage_tolerance, seen)
         except NotFound:  # somebody has deleted the session: what the job says of itself counts
             return False
-        owner = self.claim.owner
+        owner = self.claim.job_id
         if owner in {None, job_id}:
             return False
         self._follow(owner)
         self._end_if_killed()
         return True
-
-    def _go_on_behind_fence(self, error: ProminenceError) -> None:
-        """The submission failed, and yet may have arrived: nothing may run once the caller was told."""
-        if self.fence is None:
-            raise error
-        try:
-            self.claim = self.fence.close_unclaimed()
-        except ProminenceError:
-            self.log.warning("it may have been submitted, and its fence %s stays open", self.fence.key)
-            raise error from None
-        if self.claim.owner is not None:
-            self._follow(self.claim.owner)
-            return
-        if isinstance(error, SubmissionUncertain):
-            text = f"the call was not made, and never will be: its fence is closed ({error})"
-            raise ServiceUnavailable(text) from error
-        raise error
 
     def _follow(self, job_id: int) -> None:
         self.log.warning("its call goes on as job %d, which claimed it first", job_id)

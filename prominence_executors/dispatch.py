@@ -21,10 +21,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter, deque
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from prominence.exceptions import InvalidDescription, NotFound
+from prominence.exceptions import InvalidDescription, JobFailedError, NotFound
 from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.snapshot import JobSnapshot
@@ -232,7 +233,7 @@ class Dispatcher:
         if snapshot is not None and snapshot.has_certainly_ended:
             self.changed(call, group, snapshot)
         else:
-            self._follow(call, group)
+            self.follow(call, group)
 
     def finish(self, group: Group) -> None:
         """Bring a group to its end, in the way that the executor was made for."""
@@ -303,15 +304,15 @@ class Dispatcher:
         if isinstance(sending, Call):
             self._send_call(sending, group)
             return
-        run = ArrayRun(
-            self.session,
-            sending,
-            wanted,
-            self.collectors,
-            on_end=lambda call, snapshot: self.changed(call, group, snapshot),
-            on_failure=lambda call, error: self.nothing_more(call, group, error),
-        )
-        run.start(self.objects)
+        run = ArrayRun(self.session, sending, wanted, self.collectors, _Listener(self, group))
+        run.start(self.objects, self._fence_pages.prefix, names.marks(self.name))
+
+    def send_alone(self, call: Call, group: Group) -> None:
+        """Send a call that was taken to be sent with others."""
+        try:
+            self.session.sender.add(partial(self._send_call, call, group))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
+            self._fail(call, group, error)
 
     def _send_call(self, call: Call, group: Group) -> None:
         try:
@@ -324,9 +325,9 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
             self._fail(call, group, error)
         else:
-            self._follow(call, group, revision)
+            self.follow(call, group, revision)
 
-    def _follow(self, call: Call, group: Group, revision: int | None = None) -> None:
+    def follow(self, call: Call, group: Group, revision: int | None = None) -> None:
         job_id = call.future.job_id
         assert job_id is not None  # noqa: S101 - the call was sent
         try:
@@ -335,7 +336,8 @@ class Dispatcher:
             self._fail(call, group, error)
 
     def nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
-        if isinstance(error, NotFound) and call.future.job_id is not None:
+        tells_something = call.future.job_id is not None or call.fence is not None
+        if isinstance(error, NotFound | JobFailedError) and tells_something:
             self._fetch(call, group, lambda: self._lost(call, group, error))
         else:
             self._fail(call, group, error)
@@ -367,7 +369,7 @@ class Dispatcher:
     def _ended(self, call: Call, group: Group, snapshot: JobSnapshot, seen: Claim | None = None) -> None:
         outcome = call.outcome_of(self.session, snapshot, seen)
         if outcome is None:
-            self._follow(call, group)
+            self.follow(call, group)
             return
         try:
             if call.is_tried_again(snapshot, outcome):
@@ -377,10 +379,10 @@ class Dispatcher:
             outcome.error = error
         self._finish(call, group, outcome)
 
-    def _lost(self, call: Call, group: Group, error: NotFound) -> None:
+    def _lost(self, call: Call, group: Group, error: ProminenceError) -> None:
         outcome = call.outcome_without_job(self.session, error)
         if outcome is None:
-            self._follow(call, group)
+            self.follow(call, group)
         else:
             self._finish(call, group, outcome)
 
@@ -420,6 +422,26 @@ class _CallWatch(Watch[JobSnapshot]):
 
     def failed(self, error: ProminenceError) -> None:
         self._dispatcher.nothing_more(self._call, self._group, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """Hears of an array's calls, of one group."""
+
+    dispatcher: Dispatcher
+    group: Group
+
+    def has_ended(self, call: Call, snapshot: JobSnapshot) -> None:
+        self.dispatcher.changed(call, self.group, snapshot)
+
+    def is_lost(self, call: Call, error: BaseException) -> None:
+        self.dispatcher.nothing_more(call, self.group, error)
+
+    def is_left_out(self, call: Call) -> None:
+        self.dispatcher.send_alone(call, self.group)
+
+    def is_left_over(self, call: Call) -> None:
+        self.dispatcher.follow(call, self.group)
 
 
 def _tell_plugins(future: ProminenceFuture[Any], snapshot: JobSnapshot) -> None:

@@ -132,7 +132,7 @@ def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim
     try:
         return bearing_outages(fetch, session.client, session.outage_tolerance, was_good=True)
     except NotFound:  # that it wrote no result follows from how it ended
-        has_begun = claim is not None and claim.owner is not None
+        has_begun = claim is not None and claim.job_id is not None
         raise _lost_call(job, snapshot, name, was_started=has_begun) from None
 
 

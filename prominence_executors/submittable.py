@@ -16,7 +16,6 @@ from prominence.exceptions import ProminenceError
 from prominence_executors.arrays import Array
 from prominence_executors.attempts import Call
 from prominence_executors.calls import packing
-from prominence_executors.fence import guarantee_in_force
 from prominence_executors.future import ProminenceFuture
 from prominence_executors.work import ChunkWork, CommandWork, FunctionWork, JobWork, TaskWork
 
@@ -81,15 +80,10 @@ class Submittable:
     ) -> Array | None:
         """The same for each of several chunks, as the jobs of one workflow.
 
-        None where that does not pay, as each job would have to fetch too much for all the others, or where
-        the jobs must claim their calls one by one. Raises whatever pickling raises.
+        None where that does not pay, as each job would have to fetch too much for all the others. Raises
+        whatever pickling raises.
         """
         name = function_name(function)
-        if (
-            guarantee_in_force(self.session.client, self.guarantee, may_rerun=self.options.may_rerun)
-            == "fence"
-        ):
-            return None
         packed = self.packer.chunks(function, chunks)
         if packed.bytes_of_items > _MOST_BYTES_OF_ITEMS:
             return None
@@ -100,7 +94,7 @@ class Submittable:
 
     def _workflow(self, template: Job, indexes: Sequence[int]) -> Workflow:
         name, job = _NOT_IN_WORKFLOW_NAMES.sub("-", str(template.name)), copy(template)
-        job.name = "call"
+        job.name, job.tasks = "call", [copy(task) for task in template.tasks]
         values = ParameterSet(packing.INDEX, values=list(indexes))
         factory = Zip(name="calls", jobs=[job], parameters=[values])
         return Workflow(session=self.session, name=name, jobs=[job], factories=[factory])

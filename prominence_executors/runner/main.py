@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         if header["python"] != here:
             result.write({"kind": "python", "here": here})
             return PYTHON_DIFFERS
-        if FENCE in os.environ and not result.claim():
+        if FENCE in os.environ and not result.claim(*map(int, index)):
             return result.refusal
         result.write({"kind": "started"})
         work = load_chunk(header, payload, int(index[0])) if index else load(payload, header["buffers"], {})
@@ -229,12 +229,12 @@ class Result:
         self.refusal = 0
         self._fence: Fence | None = None
 
-    def claim(self) -> bool:
+    def claim(self, index: int | None = None) -> bool:
         """Become the call's owner; False, with ``refusal`` as exit code, where it is not to be made here."""
         from prominence_runner import fence, store  # in the archive
 
         try:
-            claim = fence.Fence.of_job(os.environ)
+            claim = fence.Fence.of_job(os.environ, index)
             verdict = claim.claim()
         except store.Unusable as error:
             self.write({"kind": "no-store", "text": str(error)})

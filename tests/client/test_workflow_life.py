@@ -72,6 +72,23 @@ def test_a_workflow_is_submitted_and_waited_for(fake: FakeService, session: Sess
     assert not any("labels" in job for job in sent["jobs"])
 
 
+def test_marks_of_a_submission_are_given_to_the_jobs_too(fake: FakeService, session: Session) -> None:
+    fake.script("POST", "/workflows", says({"id": 9}, 201))
+    jobs = [
+        Job(name="a", labels={"mine": "x"}, tasks=[Task(image="alpine")]),
+        Job(name="b", tasks=[Task(image="alpine")]),
+    ]
+
+    Workflow(name="marked", jobs=jobs, session=session).create(marks={"prominencesession": "s"})
+
+    (post,) = [each for each in fake.received if each.method == "POST"]
+    assert post.json()["labels"]["prominencesession"] == "s"
+    assert [job["labels"] for job in post.json()["jobs"]] == [
+        {"mine": "x", "prominencesession": "s"},
+        {"prominencesession": "s"},
+    ]
+
+
 def test_completed_is_doubted_while_jobs_are_not_done(fake: FakeService, session: Session) -> None:
     fake.script("GET", "/workflows", says([entry("completed", done=1)]), says([entry("completed", done=2)]))
     workflow = Workflow(id=9, session=session)

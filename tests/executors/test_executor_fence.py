@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.repeated import Blocker, Runs, key_of, lose_supervisor, sent, twin_of
 from support.service import LocalService
 from support.until import until
 
 from prominence import JobPolicies, Session
 from prominence.exceptions import InterruptedAfterStart, InvalidDescription, JobDeleted, JobEvicted
-from prominence.local.machine.files import AttemptFiles
 from prominence_executors import ProminenceExecutor
 from prominence_executors.runner.fence import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from prominence_executors import ProminenceFuture
 
 
 @pytest.fixture(scope="module")
@@ -48,77 +46,9 @@ def blocker(rough: LocalService) -> Iterator[Blocker]:
         yield blocker
 
 
-class Blocker:
-    def __init__(self, service: LocalService) -> None:
-        self._service = service
-        self._job = service.post_job("sleep 600")
-        until(lambda: service.describe(self._job)["status"] == "running")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-
-    def end(self) -> None:
-        self._service.request("DELETE", f"/jobs/{self._job}")
-
-
-class Runs:
-    """A file in which each run of a function leaves the number of its job."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self) -> str:
-        job = os.environ["PROMINENCE_JOB_ID"]
-        with self.path.open("a") as file:
-            file.write(f"{job}\n")
-        return job
-
-    def first_waits(self) -> str:
-        job = self()
-        until(lambda: len(self.jobs()) > 1, 600)
-        return job
-
-    def first_fails(self) -> str:
-        job = self()
-        if len(self.jobs()) == 1:
-            raise LookupError("the first run")
-        return job
-
-    def jobs(self) -> list[int]:
-        return [int(line) for line in self.path.read_text().split()] if self.path.exists() else []
-
-
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path / "runs")
-
-
-def twin_of(service: LocalService, job_id: int, **policies: Any) -> int:
-    """The same job once more, as of a request that was sent twice."""
-    entry = service.describe(job_id)
-    names = ("name", "labels", "tasks", "resources", "inputs", "artifacts")
-    description = {name: entry[name] for name in names if entry.get(name)}
-    description["outputFiles"] = [each["name"] for each in entry["outputFiles"]]
-    response = service.request("POST", "/jobs", json={**description, "policies": policies})
-    assert response.status_code == 201, response.text
-    return int(response.json()["id"])
-
-
-def sent(future: ProminenceFuture[Any]) -> int:
-    return until(lambda: future.job.id)
-
-
-def key_of(service: LocalService, job_id: int) -> str:
-    (task,) = service.describe(job_id)["tasks"]
-    return str(task["env"][VARIABLE].split()[0])
-
-
-def lose_supervisor(service: LocalService, job_id: int) -> None:
-    claim = until(AttemptFiles(service.state.attempts / f"{job_id}-1").claimed_by)
-    os.kill(claim.pid, 9)
 
 
 class TestGuarantee:

@@ -53,7 +53,7 @@ class Jobs:
         self.posted = says({"id": JOB}, 201)
         self.looked_up = says([])
         self.entry: dict[str, Any] = SUCCESS
-        fake.script("GET", "/resources", says({}))
+        fake.script("GET", "/resources", says({"existing": []}))
         fake.script("POST", "/jobs", self._post)
         fake.script("GET", "/jobs", self._list)
         for job in (JOB, TWIN):

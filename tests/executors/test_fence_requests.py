@@ -45,3 +45,14 @@ def test_single_calls(fenced: ProminenceExecutor) -> None:
     assert len(list(sent.matching("POST", "/kv/"))) == CALLS
     assert len(list(sent.matching("GET", "/kv/"))) < CALLS / 2
     assert len(sent.lines) <= 2.4 * CALLS
+
+
+def test_an_array(fenced: ProminenceExecutor) -> None:
+    calls = 2 * CALLS
+    with RequestsSent() as sent:
+        assert list(fenced.map(abs, range(calls), chunksize=1)) == list(range(calls))
+
+    sys.stdout.write(f"{len(sent.lines) / calls:.2f} requests a call: {dict(kinds(sent))}\n")
+    assert len(list(sent.matching("POST", "/workflows"))) == 1
+    assert len(list(sent.matching("POST", "/kv/"))) == calls + 1
+    assert len(sent.lines) <= 1.1 * calls + 30

@@ -14,6 +14,7 @@ from support.fake_service import RESET, FakeService, Received, Reply, cut_short,
 from support.recordings import exchanges
 
 from prominence_executors.runner.fence import (
+    ARRAY,
     COMMIT,
     COMMITTED,
     FREE,
@@ -50,9 +51,9 @@ class Key:
     def get(self) -> str:
         return self._service.get(f"/kv/{self.name}").text
 
-    def fence(self, owner: str, *rules: str) -> Fence:
+    def fence(self, owner: str, *rules: str, gate: str | None = None) -> Fence:
         endpoint = self._service.endpoint
-        return Fence(Store(endpoint.url, endpoint.token), self.name, owner, *rules)
+        return Fence(Store(endpoint.url, endpoint.token), self.name, owner, *rules, gate=gate)
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ class TestOwner:
 
         assert Fence.of_job(environment).claim() == OURS
         assert Fence.of_job({**environment, "PROMINENCE_JOB_ID": "19"}).claim() == OURS
-        assert key.get().startswith("17:")
+        assert key.get().startswith("17.19:")
+        assert Fence.of_job({**environment, "PROMINENCE_WORKFLOW_ID": "16"}).claim() == OTHERS
 
     def test_nobody_enters_once_an_outcome_is_committed(self, key: Key) -> None:
         first = key.fence("17", COMMIT)
@@ -159,6 +161,80 @@ class TestOwner:
 
         assert not fence.commit([bytes(largest + 1)], is_success=True)
         assert fence.commit([bytes(largest)], is_success=True)
+
+
+class TestGate:
+    """What the jobs of an array pass before they claim their calls."""
+
+    @pytest.fixture
+    def gate(self, key: Key, service: LocalService) -> Key:
+        gate = Key(service, f"{key.name.rpartition('/')[2]}-gate")
+        gate.set(FREE)
+        return gate
+
+    def test_one_of_several_workflows_makes_calls(self, key: Key, gate: Key) -> None:
+        owners = [f"{workflow}.{workflow + 1}" for workflow in range(10, 50, 5)]
+
+        with ThreadPoolExecutor(len(owners)) as threads:
+            verdicts = list(threads.map(lambda owner: key.fence(owner, gate=gate.name).claim(), owners))
+
+        assert sorted(verdicts) == [OTHERS] * 7 + [OURS]
+        owner = owners[verdicts.index(OURS)]
+        assert gate.get().split(":")[0] == key.get().split(":")[0] == owner
+
+    def test_all_jobs_of_that_workflow_pass(self, gate: Key, service: LocalService) -> None:
+        calls = [Key(service, f"call-{number}") for number in range(3)]
+        for number, call in enumerate(calls):
+            call.set(FREE)
+            assert call.fence(f"17.{20 + number}", gate=gate.name).claim() == OURS
+            assert call.fence(f"18.{30 + number}", gate=gate.name).claim() == OTHERS
+
+        assert gate.get().startswith("17.20:")
+        assert [call.get().split(":")[0] for call in calls] == ["17.20", "17.21", "17.22"]
+
+    @pytest.mark.parametrize("value", ["closed", "16.17:0123456789abcdef"])
+    def test_what_is_not_let_pass_claims_nothing(self, value: str, key: Key, gate: Key) -> None:
+        gate.set(value)
+
+        assert key.fence("17.18", gate=gate.name).claim() == OTHERS
+        assert (key.get(), gate.get()) == (FREE, value)
+
+    def test_calls_have_keys_in_pages(self, key: Key, service: LocalService) -> None:
+        environment = {
+            "PROMINENCE_URL": service.endpoint.url,
+            "PROMINENCE_TOKEN": service.endpoint.token,
+            "PROMINENCE_JOB_ID": "18",
+            "PROMINENCE_WORKFLOW_ID": "17",
+            VARIABLE: f"{key.name} {ARRAY}",
+        }
+        array = key.name.removeprefix("prominence/tests/")
+        names = {7: f"{array}/00/7", 99: f"{array}/00/99", 100: f"{array}/01/100", 4999: f"{array}/49/4999"}
+        for name in [f"{array}/gate", *names.values()]:
+            Key(service, name).set(FREE)
+
+        for index, name in names.items():
+            assert Fence.of_job(environment, index).claim() == OURS
+            assert Key(service, name).get().startswith("17.18:")
+        assert key.get() == FREE
+
+    def test_without_an_answer_it_asks_again(self, fake: FakeService) -> None:
+        clock = VirtualClock()
+        fence = Fence(
+            Store(fake.url, "a-token"),
+            KEY,
+            "17.18",
+            gate="the/gate",
+            monotonic=clock.monotonic,
+            sleep=clock.sleep,
+        )
+        ours = Reply(body=f"17.18:{fence.nonce}".encode())
+        cut_off = Reply(body=ours.body[:9])
+        fake.script("GET", "/kv/the/gate", page(503), Reply(body=FREE.encode()), cut_off, ours)
+        fake.script("POST", "/kv/the/gate", RESET, NOT_REPLACED)
+        fake.script("POST", f"/kv/{KEY}", DONE)
+
+        assert fence.claim() == OURS
+        assert [request.path for request in fake.received][-1] == f"/kv/{KEY}"
 
 
 class TestNetwork:
