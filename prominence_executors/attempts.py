@@ -206,8 +206,12 @@ class Call:
         is_to_end = future._is_to_end()  # noqa: SLF001 - the future's own half of this
         if not snapshot.has_certainly_ended or is_to_end or (has_begun and not self.options.may_rerun):
             return False
+        work = self.work.for_another_attempt(snapshot.id)
+        if work is None:
+            return False
         self.log.info("tried again as a new job, after %s", type(outcome.error).__name__)
-        future._begins_again(outcome.error)  # noqa: SLF001 - the future's own half of this
+        self.work = work
+        future._begins_again(outcome.error, work)  # noqa: SLF001 - the future's own half of this
         return True
 
     def tell(self, outcome: Outcome) -> None:

@@ -109,7 +109,7 @@ class ProminenceExecutor(Executor):
         executor = cls(session=session, service=used, **options)
         executor._owns_session = service is None
         try:
-            calls, unsent = found_again(used, session)
+            calls, unsent = found_again(session, executor._submittable())
         except BaseException:
             executor.shutdown()
             raise

@@ -13,7 +13,7 @@ from prominence_executors.attempts import Attempt, side_of
 from prominence_executors.stats import table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prominence import Job
     from prominence.client import Stream
@@ -166,9 +166,14 @@ class ProminenceFuture(Future[R]):
         self._job = job
         self._release_job()
 
-    def _begins_again(self, error: BaseException | None) -> None:
-        """The job has failed, and a new one is to be sent."""
+    def _failed_before(self, attempts: Sequence[Attempt]) -> None:
+        """These jobs were sent for the call before the one that it is now."""
+        self._failed = (*attempts,)
+
+    def _begins_again(self, error: BaseException | None, work: Work) -> None:
+        """The job has failed, and a new one of ``work`` is to be sent."""
         self._failed = (*self._failed, Attempt(self.job, self._snapshot, error))
+        self._work = work
         self._job = self._id = self._snapshot = None
         self._is_shown = False
 

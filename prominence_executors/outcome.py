@@ -102,17 +102,17 @@ def item_outcomes(
     *,
     name: str,
     image: str,
-    count: int,
 ) -> list[ItemOutcome]:
     """What came of the items of a chunk; those after a crash have the error that says how the job failed."""
     committed = None if claim is None else claim.outcome
     content = _result_file(session, job, snapshot, claim, name) if committed is None else committed
     records = list(Record.parse_all(content))
-    for record in records[:1]:
-        _check_has_begun(record, job, snapshot, claim, name)
-        if not record.is_beginning:
-            record.value(image)
-    found = [outcome for record in records[1:] for outcome in record.item_outcomes(image)]
+    beginning = records.pop(0) if records else Record.parse(content)  # which says what is wrong with it
+    _check_has_begun(beginning, job, snapshot, claim, name)
+    if not beginning.is_beginning:
+        beginning.value(image)
+    found = [outcome for record in records for outcome in record.item_outcomes(image)]
+    count = int(beginning.header["items"])
     missing = count - len(found)
     if missing and snapshot.succeeded:
         raise ResultError(

@@ -73,7 +73,7 @@ class Submittable:
             packed = self.packer.chunks(function, [items])
         except Exception as error:  # noqa: BLE001 - the same
             return self._refused(name, error)
-        return self._call(ChunkWork(self._work(packed, name), 0, len(items)), packed.contents)
+        return self._call(ChunkWork(self._work(packed, name), 0), packed.contents)
 
     def array(
         self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]
@@ -88,7 +88,7 @@ class Submittable:
         if packed.bytes_of_items > _MOST_BYTES_OF_ITEMS:
             return None
         work = self._work(packed, name)
-        calls = [self._call(ChunkWork(work, index, len(items))) for index, items in enumerate(chunks)]
+        calls = [self._call(ChunkWork(work, index)) for index in range(len(chunks))]
         template = work.job_for(f"${packing.INDEX}")
         return Array(calls, partial(self._workflow, template), packed.contents)
 
@@ -125,6 +125,10 @@ class Submittable:
 
     def _checked(self, work: Work) -> Call:
         work.job().validate()
+        return self._call(work)
+
+    def call_for(self, work: Work) -> Call:
+        """The call of a work that was sent already, or needs nothing stored."""
         return self._call(work)
 
     def _call(

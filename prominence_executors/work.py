@@ -40,14 +40,13 @@ class Work(ABC):
     @abstractmethod
     def job_name(self) -> str: ...
 
-    @property
-    def items(self) -> int | None:
-        """How many items of a map it is for; None for a call of one's own."""
-        return None
-
     @abstractmethod
     def job(self) -> Job:
         """A new job, not submitted."""
+
+    def for_another_attempt(self, _job_id: int) -> Work | None:
+        """What a new job is made of after this one has failed; None where that cannot be had."""
+        return self
 
     @abstractmethod
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> Any:
@@ -100,11 +99,10 @@ class FunctionWork(Work):
 
 @dataclass(frozen=True, slots=True)
 class ChunkWork(Work):
-    """Calls of a function with ``count`` items: the chunk with an index among those that ``chunks`` has."""
+    """Calls of a function with several items: the chunk with an index among those that ``chunks`` has."""
 
     chunks: FunctionWork
     index: int
-    count: int
 
     @property
     def kind(self) -> CallKind:
@@ -114,18 +112,12 @@ class ChunkWork(Work):
     def job_name(self) -> str:
         return self.chunks.job_name
 
-    @property
-    def items(self) -> int:
-        return self.count
-
     def job(self) -> Job:
         return self.chunks.job_for(self.index)
 
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> list[ItemOutcome]:
         chunks, image = self.chunks, self.chunks.options.image
-        return item_outcomes(
-            chunks.session, job, snapshot, claim, name=chunks.name, image=image, count=self.count
-        )
+        return item_outcomes(chunks.session, job, snapshot, claim, name=chunks.name, image=image)
 
 
 @dataclass(frozen=True, slots=True)

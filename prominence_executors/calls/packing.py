@@ -33,6 +33,7 @@ FILES: Final = frozenset({RUNNER, PICKLER, MODULES, CALL, RESULT})
 INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
+_WORDS_OF_A_CALL: Final = 6  # an index follows where there are chunks
 _CARRIED: Final = ("__init__.py", "errors.py", "fence.py", "plain_json.py", "store.py")
 
 
@@ -103,7 +104,10 @@ class Packer:
         pickles = [pickling.dump(function, parts=[function])]
         shared = pickling.stored_bytes
         pickles += [pickling.dump(chunk, parts=[part for item in chunk for part in item]) for chunk in chunks]
-        header = {"pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles]}
+        header = {
+            "pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles],
+            "items": [len(chunk) for chunk in chunks],
+        }
         own = sum(len(stream) for stream, _ in pickles) + pickling.stored_bytes - shared
         packed = self._packed(pickling, header, [stream for stream, _ in pickles])
         return replace(packed, bytes_of_items=own)
@@ -126,6 +130,16 @@ def _check_gives_values(function: Callable[..., Any]) -> None:
     if isgeneratorfunction(function) or isasyncgenfunction(function):
         text = f"{function!r} gives a generator, which cannot leave its job: submit what makes a list of it"
         raise TypeError(text)
+
+
+def is_call(command: str) -> bool:
+    """Whether a job's command makes function calls."""
+    return command.startswith(f"{PYTHON} {RUNNER} ")
+
+
+def is_chunk(command: str) -> bool:
+    """Whether such a command makes the calls of a chunk of items, and not a single one."""
+    return len(command.split()) > _WORDS_OF_A_CALL
 
 
 @cache

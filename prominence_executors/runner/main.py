@@ -54,13 +54,18 @@ def main(arguments: list[str]) -> int:
             return PYTHON_DIFFERS
         if FENCE in os.environ and not result.claim(*map(int, index)):
             return result.refusal
-        result.write({"kind": "started"})
+        result.write(beginning(header, index))
         work = load_chunk(header, payload, int(index[0])) if index else load(payload, header["buffers"], {})
     except BaseException as error:
         result.write_error("unreadable", error)
         return CALL_UNREADABLE
     del payload
     return call_items(result, *work) if index else call(result, *work)
+
+
+def beginning(header: dict[str, Any], index: list[str]) -> dict[str, Any]:
+    """What is recorded before user code runs; of a chunk, how many outcomes are to follow."""
+    return {"kind": "started", "items": header["items"][int(index[0])]} if index else {"kind": "started"}
 
 
 def call(result: Result, function: Callable[..., Any], args: Any, kwargs: Any) -> int:

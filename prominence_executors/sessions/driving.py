@@ -10,7 +10,7 @@ from prominence.exceptions import NotFound, SessionMismatch
 from prominence.version import __version__
 from prominence_executors.sessions import names
 from prominence_executors.sessions.lease import Lease
-from prominence_executors.sessions.manifest import Manifest
+from prominence_executors.sessions.manifest import CallRecord, Manifest
 from prominence_executors.sessions.process import is_alive, this_process
 
 if TYPE_CHECKING:
@@ -41,14 +41,16 @@ class Driving:
 
     def note(self, call: Call) -> None:
         """Take a call down, so that its jobs can be marked with it."""
-        call.noted = self._manifest.add(call.work.kind, call.work.job_name, call.work.items)
+        work, retries = call.work, call.options.retries
+        record = CallRecord(work.kind, work.job_name, retries.infrastructure, retries.user)
+        call.noted = self._manifest.add(record)
 
     def admit(self, call: Call) -> None:
         """Return when the call may be sent: others could find it, and no other process drives the session.
 
         Raises SessionInUse, and what calls about the key-value store raise.
         """
-        if call.noted is not None:
+        if call.noted is not None and call.noted.driver == self._driver:  # others are noted by their own
             self._manifest.ensure(call.noted)
         self._lease.check()
 

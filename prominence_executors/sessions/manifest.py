@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from prominence.client.store_calls import MAX_VALUE
@@ -51,8 +51,8 @@ class CallRecord:
 
     kind: CallKind
     name: str
-    items: int | None = None
-    """How many items of a map it is for; None for a call of one's own."""
+    infrastructure_retries: int = 0
+    user_retries: int = 0
 
 
 class Manifest:
@@ -76,15 +76,15 @@ class Manifest:
         self._is_writing = False
         self._will_write = False
 
-    def add(self, kind: CallKind, name: str, items: int | None) -> CallId:
+    def add(self, call: CallRecord) -> CallId:
         """Take a call down; it is written soon, and :meth:`ensure` tells when."""
         with self._condition:
-            self._unwritten.append(CallRecord(kind, name[:_NAME_CHARACTERS], items))
-            call = CallId(self._driver, self._written + len(self._unwritten) - 1)
+            self._unwritten.append(replace(call, name=call.name[:_NAME_CHARACTERS]))
+            number = CallId(self._driver, self._written + len(self._unwritten) - 1)
             will_write, self._will_write = self._will_write, True
         if not will_write:
             self._in_background(self._write_soon)
-        return call
+        return number
 
     def ensure(self, call: CallId) -> None:
         """Return when the call is in the store; raises what :meth:`ProminenceClient.kv_set` raises."""

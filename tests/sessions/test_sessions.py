@@ -27,17 +27,9 @@ from prominence.exceptions import (
 from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.service import LocalService
-
-
-@pytest.fixture
-def session(service: LocalService) -> Iterator[Session]:
-    """One whose settle window is short, in which calls that are missing are looked for."""
-    with Session(replace(service.settings(), settle_window=0.2)) as session:
-        yield session
 
 
 def _detached(session: Session, name: str) -> ProminenceExecutor:
