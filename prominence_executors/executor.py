@@ -28,13 +28,14 @@ from prominence_executors.submittable import Submittable
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
+    from typing import Unpack
 
     from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
     from prominence_executors.dispatch import OnExit
     from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.mapping import ChunkSize, Results
+    from prominence_executors.mapping import ChunkSize, MapOptions, Results
     from prominence_executors.outcome import CompletedJob
     from prominence_executors.stats import ExecutorStats
 
@@ -166,9 +167,21 @@ class ProminenceExecutor(Executor):
         client = self._dispatcher.session.client
         return guarantee_in_force(client, self._guarantee, may_rerun=self._options.may_rerun)
 
+    @overload
     def map(
         self,
-        fn: Callable[..., R],
+        fn: Callable[..., Coroutine[Any, Any, R]],
+        /,
+        *iterables: Iterable[Any],
+        **options: Unpack[MapOptions],
+    ) -> Results[R]: ...
+    @overload
+    def map(
+        self, fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Unpack[MapOptions]
+    ) -> Results[R]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
         /,
         *iterables: Iterable[Any],
         timeout: float | None = None,
@@ -176,7 +189,7 @@ class ProminenceExecutor(Executor):
         buffersize: int | None = None,
         return_exceptions: bool = False,
         progress: Callable[[int, int], object] | None = None,
-    ) -> Results[R]:
+    ) -> Results[Any]:
         """Call a function with the items of iterables, as the builtin ``map``; an iterator over the results.
 
         The inputs are taken now, or with ``buffersize`` so many chunks ahead of the results. ``chunksize``

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 from prominence.description.checks import is_whole
 from prominence.exceptions import InvalidDescription
@@ -33,6 +33,16 @@ Item: TypeAlias = tuple[Any, ...]
 Chunk: TypeAlias = list[Item]
 ChunkSize: TypeAlias = int | Literal["auto"]
 Progress: TypeAlias = Callable[[int, int], object]
+
+
+class MapOptions(TypedDict, total=False):
+    """Keywords of ``map``, which says what they mean."""
+
+    timeout: float | None
+    chunksize: ChunkSize
+    buffersize: int | None
+    return_exceptions: bool
+    progress: Progress | None
 
 
 def check_numbers(timeout: Any, chunksize: Any, buffersize: Any) -> None:

@@ -47,6 +47,7 @@ def functions(executor: ProminenceExecutor) -> None:
     assert_type(executor.submit(Square(2.0), 3).result(), float)
     assert_type(executor.submit(partial(area, 2.0), height=3.0).result(), float)
     assert_type(executor.submit(measured, 2.0).result(), float)
+    assert_type(list(executor.map(measured, [1.0, 2.0], chunksize="auto")), list[float])
     executor.submit(measured, "2")  # type: ignore[call-overload]
     executor.submit(area, "2")  # type: ignore[call-overload]
     executor.submit(area, 2.0, depth=3.0)  # type: ignore[arg-type, call-arg]
@@ -63,7 +64,8 @@ def commands(executor: ProminenceExecutor) -> None:
 def options(executor: ProminenceExecutor) -> None:
     larger = executor.with_options(resources=Resources(cpus=4))
     assert_type(larger, ProminenceExecutor)
-    assert_type(list(larger.map(area, [1.0, 2.0])), list[float])
+    assert_type(list(larger.map(area, [1.0, 2.0], timeout=60, chunksize=2)), list[float])
+    larger.map(area, [1.0], chunk_size=2)  # type: ignore[call-overload]
 
 
 def as_the_standard_library(executor: ProminenceExecutor) -> None:
