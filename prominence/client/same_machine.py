@@ -1,6 +1,6 @@
 """The short way of large data: as files, where the service is that of this user on this machine.
 
-It tells such a client of files below its state directory (:mod:`prominence.local.sharing`): of one to be
+It tells such a client of files below its state directory (:mod:`prominence.sharing`): of one to be
 filled for an upload, and of those that outputs lie in. Whatever keeps the short way from being taken, the
 data is sent: a file that is gone by now, or of another size, a disk that is full, a service that says no.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from prominence.client.retry import Kind, RequestFailed
 from prominence.client.transport import Request
-from prominence.local.copying import copied
+from prominence.copying import copied
 from prominence.logs import logger
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prominence.client.downloads import Known, Progress
     from prominence.client.transport import Transport
     from prominence.client.uploads import Content, UploadPlace
-    from prominence.local.sharing import SharedFiles
+    from prominence.sharing import SharedFiles
 
 log = logger(__name__)
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 from prominence.client.tokens import FixedToken, LoginToken
-from prominence.local.sharing import SharedFiles
+from prominence.sharing import SharedFiles
 
 if TYPE_CHECKING:
     from prominence.client.tokens import TokenSource

@@ -20,9 +20,9 @@ from prominence.client.unanswered import BROKEN, before_an_answer, innermost, un
 from prominence.client.urls import direct, is_loopback, without_query
 from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
-from prominence.local.sharing import HEADER
 from prominence.logs import logger
 from prominence.notices import show_notices
+from prominence.sharing import HEADER
 from prominence.version import __version__
 
 if TYPE_CHECKING:

@@ -29,13 +29,13 @@ from prominence.local.objects import Objects
 from prominence.local.queue_limits import QueueLimits
 from prominence.local.retention import Pruner
 from prominence.local.rough import Turbulence, closing_protocol, roughened
-from prominence.local.sharing import SharedFiles
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
 from prominence.local.workflows import Workflows
 from prominence.logs import logger
 from prominence.settings import DEFAULT_RETENTION, Retention, RuntimeSettings
+from prominence.sharing import SharedFiles
 from prominence.version import __version__
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from support.object_store import ObjectStore
 from prominence import Artifact, Job, ProminenceClient, Resources, Session, Settings, Task
 from prominence.exceptions import ContentMismatch, ServiceError
 from prominence.local import daemon
-from prominence.local.sharing import SharedFiles
 from prominence.settings import LocalSettings
+from prominence.sharing import SharedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +88,10 @@ def stored(service: LocalService, name: str) -> bytes:
     return service.get(f"/jobs/{job}/stdout").content
 
 
+def places(service: LocalService) -> set[Path]:
+    return set((service.directory / "objects" / "incoming").glob("place-*"))
+
+
 def given_as_file(tmp_path: Path) -> Path:
     path = tmp_path / "given.bin"
     path.write_bytes(CONTENT)
@@ -105,6 +109,7 @@ def test_an_upload_is_a_file_and_two_small_requests(
     requests_sent: Requests,
     tmp_path: Path,
 ) -> None:
+    before = places(service)
     steps: list[tuple[int, int]] = []
 
     digest = client.upload_object(
@@ -115,7 +120,7 @@ def test_an_upload_is_a_file_and_two_small_requests(
     assert digest == DIGEST
     assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert stored(service, "by-file.bin") == CONTENT
-    assert not list((service.directory / "objects" / "incoming").glob("place-*"))
+    assert places(service) == before
 
 
 def test_a_callers_file_is_copied_and_stays_the_callers(
@@ -150,13 +155,15 @@ def test_a_checksum_that_is_not_that_of_the_content_is_told(client: ProminenceCl
 def test_a_callers_own_error_ends_an_upload_and_leaves_no_place(
     client: ProminenceClient, service: LocalService
 ) -> None:
+    before = places(service)
+
     def stop(_sent: int, _size: int | None) -> None:
         raise KeyError("enough")
 
     with pytest.raises(KeyError, match="enough"):
         client.upload_object("stopped.bin", CONTENT, progress=stop)
 
-    assert not list((service.directory / "objects" / "incoming").glob("place-*"))
+    assert places(service) == before
 
 
 def test_a_client_by_url_and_token_sends_everything(service: LocalService, requests_sent: Requests) -> None:
@@ -213,8 +220,10 @@ def test_what_cannot_be_placed_is_sent(
 def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
     client: ProminenceClient, service: LocalService, requests_sent: Requests
 ) -> None:
+    before = places(service)
+
     def remove_places(_sent: int, _size: int | None) -> None:
-        for place in (service.directory / "objects" / "incoming").glob("place-*"):
+        for place in places(service) - before:
             place.unlink()
 
     client.upload_object("lost.bin", CONTENT, progress=remove_places)

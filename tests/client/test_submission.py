@@ -354,6 +354,7 @@ class Embedded:
     """The service on this machine, as the transport sees it."""
 
     is_embedded = True
+    files = None
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url

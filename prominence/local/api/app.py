@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from prominence.local.jobs import Jobs
     from prominence.local.objects import Objects
     from prominence.local.rough import Turbulence
-    from prominence.local.sharing import SharedFiles
     from prominence.local.store import Store
     from prominence.local.tokens import Signer
     from prominence.local.workflows import Workflows
+    from prominence.sharing import SharedFiles
 
 
 def application(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from prominence.local.api.presigned import PresignedFiles
     from prominence.local.objects import Objects
-    from prominence.local.sharing import SharedFiles
+    from prominence.sharing import SharedFiles
 
 _OUTPUT_UPLOAD_S: Final = 7200  # as the real service: a job needs its time to get there
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.api.answers import BASE, refused
 from prominence.local.api.presigned import OBJECTS
-from prominence.local.sharing import HEADER
+from prominence.sharing import HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from prominence.local.sharing import SharedFiles
     from prominence.local.tokens import Signer
+    from prominence.sharing import SharedFiles
 
 LOST: Final = "the state directory was removed: this service ends"
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "::1")

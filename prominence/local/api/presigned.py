@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from prominence.local.jobs import Jobs
     from prominence.local.listing import OutputKind
     from prominence.local.objects import Incoming, Objects, StoredObject
-    from prominence.local.sharing import SharedFiles
     from prominence.local.tokens import Signer
+    from prominence.sharing import SharedFiles
 
 OBJECTS: Final = "/objects"
 _CHECKSUM_FIELD: Final = "x-amz-meta-prominence_sha256"

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
-from prominence.local.copying import copied
+from prominence.copying import copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
