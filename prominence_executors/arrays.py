@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from prominence.snapshot import WorkflowSnapshot
     from prominence.threads import WorkThreads
     from prominence_executors.attempts import Call
-    from prominence_executors.calls.objects import ObjectStore
+    from prominence_executors.calls.objects import Copy, ObjectStore
     from prominence_executors.fence import Claim
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Array:
 
     calls: Sequence[Call]
     workflow: Callable[[Sequence[int]], Workflow]
-    contents: Mapping[str, bytes]
+    contents: Mapping[str, Copy]
 
 
 class Listener(Protocol):

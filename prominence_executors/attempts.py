@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from prominence import Job, ProminenceClient, Session
     from prominence.logs import About
+    from prominence_executors.calls.objects import Copy
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.options import JobOptions
@@ -111,7 +112,7 @@ class Call:
     work: Work
     options: JobOptions
     guarantee: Guarantee = "settle"
-    contents: Mapping[str, bytes] | None = None
+    contents: Mapping[str, Copy] | None = None
     noted: CallId | None = None
     fence: Fence | None = None
     claim: Claim | None = None

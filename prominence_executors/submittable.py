@@ -20,6 +20,7 @@ from prominence_executors.future import ProminenceFuture
 from prominence_executors.work import ChunkWork, CommandWork, FunctionWork, JobWork, TaskWork
 
 if TYPE_CHECKING:
+    from prominence_executors.calls.objects import Copy
     from prominence_executors.calls.packing import PackedCall, Packer
     from prominence_executors.fence import Guarantee
     from prominence_executors.options import JobOptions
@@ -132,7 +133,7 @@ class Submittable:
         return self._call(work)
 
     def _call(
-        self, work: Work, contents: Mapping[str, bytes] | None = None, *, job: Job | None = None
+        self, work: Work, contents: Mapping[str, Copy] | None = None, *, job: Job | None = None
     ) -> Call:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
         future: ProminenceFuture[Any] = ProminenceFuture(work, job, in_background=in_background)

@@ -104,6 +104,14 @@ class ProminenceClient(JobCalls, WorkflowCalls, StoreCalls):
         return self._transport.service.is_embedded or is_loopback(self.url)
 
     @property
+    def shares_files(self) -> bool:
+        """True where uploads and outputs move as files, for the service is this user's own on this machine.
+
+        Starts the embedded service if that is the one.
+        """
+        return self._transport.service.files is not None
+
+    @property
     def is_own_service(self) -> bool:
         """True when the service is that of this library, which may have to be asked.
 

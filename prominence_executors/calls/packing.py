@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from prominence_executors.calls.modules import Shipment
-    from prominence_executors.calls.objects import ObjectStore
+    from prominence_executors.calls.objects import Copy, ObjectStore
 
 PYTHON: Final = "python3"
 RUNNER: Final = "prominence-runner.py"
@@ -71,7 +71,7 @@ class PackedCall:
     """The files of a call, and ``contents`` of objects, by name, to store before its job is sent."""
 
     files: CallFiles
-    contents: Mapping[str, bytes]
+    contents: Mapping[str, Copy]
     bytes_of_items: int = 0
     """What a job of an array fetches for all the items together."""
 
@@ -102,13 +102,13 @@ class Packer:
         _check_gives_values(function)
         pickling = Pickling(self._store)
         pickles = [pickling.dump(function, parts=[function])]
-        shared = pickling.stored_bytes
+        shared = pickling.object_bytes
         pickles += [pickling.dump(chunk, parts=[part for item in chunk for part in item]) for chunk in chunks]
         header = {
             "pickles": [{"size": len(stream), "buffers": buffers} for stream, buffers in pickles],
             "items": [len(chunk) for chunk in chunks],
         }
-        own = sum(len(stream) for stream, _ in pickles) + pickling.stored_bytes - shared
+        own = sum(len(stream) for stream, _ in pickles) + pickling.object_bytes - shared
         packed = self._packed(pickling, header, [stream for stream, _ in pickles])
         return replace(packed, bytes_of_items=own)
 

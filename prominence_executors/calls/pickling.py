@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pickle
     from collections.abc import Callable, Iterable
 
-    from prominence_executors.calls.objects import ObjectStore
+    from prominence_executors.calls.objects import Copy, ObjectStore
 
 LARGE: Final = 100_000
 """Bytes from which a part of a call is an object of its own."""
@@ -38,7 +38,9 @@ class Pickling:
         self._store = store
         self._references: dict[int, _Reference] = {}
         self._kept: list[Any] = []  # what has an id in there must not be collected meanwhile
-        self.contents: dict[str, bytes] = {}
+        self.contents: dict[str, Copy] = {}
+        self.object_bytes = 0
+        """Of all objects that were added."""
         self.needed: set[str] = set()
         self.modules: set[str] = set()
 
@@ -56,11 +58,6 @@ class Pickling:
             for part in parts:
                 self._refer_if_large(part)
         return self._dump_with_references(value)
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of all objects so far that are not stored already."""
-        return sum(map(len, self.contents.values()))
 
     def put(self, value: Any) -> StoredObject[Any]:
         """A value as an object that calls can refer to."""
@@ -96,9 +93,12 @@ class Pickling:
     def add(self, content: bytes | memoryview) -> str:
         """The name of an object with this content, which the job will have."""
         name = self._store.name_of(content)
-        if name not in self.contents:
-            self.contents[name] = bytes(content)  # the caller may change an array before it is sent
+        if name not in self.needed:
             self.needed.add(name)
+            self.object_bytes += len(content)
+            kept = self._store.keep(name, content)  # the caller may change an array before it is sent
+            if kept is not None:
+                self.contents[name] = kept
         return name
 
 

@@ -22,6 +22,7 @@ from types import CoroutineType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
     from types import TracebackType
     from typing import Any
 
@@ -154,15 +155,26 @@ class ItemOutcomes:
         self.file.flush()
 
 
-def read(path: str) -> bytearray:
-    """A file's content; that of an object, whose name has its SHA-256, is verified."""
+def read(path: str) -> bytearray | mmap:
+    """A file's content, to be changed at will; that of an object, whose name has its SHA-256, is verified."""
     with open(path, "rb") as file:
-        content = bytearray(os.fstat(file.fileno()).st_size)
-        file.readinto(content)
+        content = mapped(file) or bytearray(file.read())
     expected = path.removesuffix(".bin").rpartition("-")[2]
     if len(expected) == DIGEST_LENGTH and hashlib.sha256(content).hexdigest() != expected:
         raise ValueError(f"{path} is damaged: it has another checksum than it had when it was stored")
     return content
+
+
+def mapped(file: io.BufferedReader) -> mmap | None:
+    """A large file as memory: nothing is copied but what is changed. None where that cannot be had."""
+    if os.fstat(file.fileno()).st_size < LARGE:
+        return None
+    try:
+        from mmap import ACCESS_COPY, mmap
+
+        return mmap(file.fileno(), 0, access=ACCESS_COPY)
+    except (ImportError, OSError):  # cut-down Pythons, some network file systems
+        return None
 
 
 def json() -> Any:
@@ -174,8 +186,8 @@ def json() -> Any:
     return found
 
 
-def split(content: bytearray) -> tuple[dict[str, Any], memoryview]:
-    end = content.index(b"\n")
+def split(content: bytearray | mmap) -> tuple[dict[str, Any], memoryview]:
+    end = content.find(b"\n")
     return json().loads(content[:end]), memoryview(content)[end + 1 :]
 
 
@@ -201,7 +213,7 @@ def load_chunk(header: dict[str, Any], payload: memoryview, index: int) -> tuple
 class CallUnpickler(pickle.Unpickler):
     """Finds objects that a pickle refers to among the job's files; the same one for the same name."""
 
-    def __init__(self, stream: io.BytesIO, buffers: list[bytearray], known: dict[str, Any]) -> None:
+    def __init__(self, stream: io.BytesIO, buffers: list[bytearray | mmap], known: dict[str, Any]) -> None:
         super().__init__(stream, buffers=buffers)
         self.known = known
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from requests.adapters import HTTPAdapter
 from support.fake_service import FakeService, Received, Reply, says
 from support.service import LocalService
 
-from prominence import ProminenceClient, Session
-from prominence.exceptions import CallUnreadable, ResultError, ServiceError
+from prominence import ProminenceClient, Session, Settings
+from prominence.exceptions import CallUnreadable, LocalServiceError, ResultError, ServiceError
+from prominence.settings import LocalSettings
 from prominence_executors import ProminenceExecutor
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
@@ -281,13 +284,75 @@ class TestObjectStore:
 
         assert not answers
 
+    def test_what_waits_is_one_copy_for_all_who_need_it(self, fake: FakeService) -> None:
+        fake.script("POST", "/data/upload", says({"url": fake.url + "/put"}, 201))
+        fake.script("PUT", "/put", Reply())
+        content = bytearray(b"content")
+        with ProminenceClient(fake.url, "a-token") as client:
+            store = ObjectStore(client, "session")
+            name = store.name_of(memoryview(content))
+            first, second = (store.keep(name, memoryview(content)) for _ in range(2))
+            content[:] = b"changed"
+            assert fake.received == []
+
+            assert first is not None
+            assert first is second
+            store.ensure({name: first})
+            afterwards = store.keep(name, memoryview(content))
+
+        assert fake.received[-1].body == b"content"
+        assert afterwards is None
+
+    def test_a_copy_is_let_go_with_the_last_call_that_needs_it(self, fake: FakeService) -> None:
+        with ProminenceClient(fake.url, "a-token") as client:
+            store = ObjectStore(client, "session")
+            kept = store.keep(store.name_of(b"content"), b"content")
+            assert kept is not None
+            copy = weakref.ref(kept)
+
+            del kept
+            gc.collect()
+
+            assert copy() is None
+
+    def test_where_the_service_takes_files_no_copy_waits(self, session: Session, tmp_path: Path) -> None:
+        store = ObjectStore(session.client, tmp_path.name)
+        content = os.urandom(200_000)
+        name = store.name_of(content)
+
+        assert store.keep(name, content) is None
+        assert name in stored_names(session)
+        store.delete_all()
+
+    def test_what_cannot_be_stored_at_once_waits(self, tmp_path: Path) -> None:
+        nowhere = LocalSettings(tmp_path / "file" / "below")
+        (tmp_path / "file").touch()
+        with ProminenceClient(settings=Settings(url=None, token=None, local=nowhere)) as client:
+            store = ObjectStore(client, "session")
+            kept = store.keep(store.name_of(b"content"), b"content")
+
+            assert kept == b"content"
+            with pytest.raises(LocalServiceError, match="cannot use the state directory"):
+                store.ensure({"prominence-session-0.bin": kept})
+
+    def test_a_call_that_waits_for_its_turn_has_its_data_stored(self, session: Session) -> None:
+        with ProminenceExecutor(max_workers=1, session=session) as executor:
+            before = stored_before(executor, session)
+            first = executor.submit("sleep 600")
+            waiting = executor.submit(plus_length, os.urandom(200_000), 1)
+
+            assert len(stored_names(session) - before) == 1
+            first.kill()
+            assert waiting.result() == 200_001
+
 
 class TestFiles:
     """From packing to the result, without a service."""
 
     @pytest.fixture
     def packer(self) -> Packer:
-        return Packer(ObjectStore(cast("Any", None), "session"), Shipment(None))
+        elsewhere = ProminenceClient("http://127.0.0.1:9/prominence/v1", "token")
+        return Packer(ObjectStore(elsewhere, "session"), Shipment(None))
 
     @pytest.fixture(autouse=True)
     def _in_scratch(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
