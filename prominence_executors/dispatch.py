@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections import Counter, deque
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -79,11 +80,19 @@ class Group:
         self._holds = 0
         self._is_abandoned = False
         self._ended: Counter[str] = Counter()
+        self._ended_by_job: weakref.WeakValueDictionary[int, ProminenceFuture[Any]] = (
+            weakref.WeakValueDictionary()
+        )
         self.is_cancelled = False
 
     @property
     def is_root(self) -> bool:
         return self._parent is None
+
+    @property
+    def root(self) -> Group:
+        """The one that has the futures of all."""
+        return self if self._parent is None else self._parent.root
 
     @property
     def session_name(self) -> str | None:
@@ -121,6 +130,8 @@ class Group:
         with self._condition:
             self._unfinished.discard(future)
             self._ended[way_it_ended(future)] += 1
+            if self.is_root:
+                self._ended_by_job.update(dict.fromkeys(future._job_ids(), future))  # noqa: SLF001 - its own half
             if not self._unfinished:
                 self._condition.notify_all()
         if self._parent is not None:
@@ -159,6 +170,12 @@ class Group:
         with self._condition:
             return list(self._unfinished)
 
+    def future_of(self, job_id: int) -> ProminenceFuture[Any] | None:
+        """The future that a job was sent for; None where there is none, or nobody holds it any more."""
+        with self._condition:
+            under_way = (each for each in self._unfinished if job_id in each._job_ids())  # noqa: SLF001 - the same
+            return next(under_way, None) or self._ended_by_job.get(job_id)
+
     def stats(self) -> ExecutorStats:
         with self._condition:
             return ExecutorStats.of(self._unfinished, self._ended)
@@ -187,6 +204,8 @@ class Dispatcher:
         self._driving = driving
         self._on_exit = on_exit
         self._lock = threading.Lock()
+        self.adopting = threading.Lock()
+        """Held while futures for jobs of other processes are looked for and made."""
         self._pending: deque[tuple[Call | Array, Group]] = deque()
         self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)

@@ -14,6 +14,7 @@ from prominence import Session
 from prominence.description.checks import is_whole
 from prominence.exceptions import InvalidDescription
 from prominence_executors import mapping
+from prominence_executors.adopting import futures_for
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
@@ -155,6 +156,25 @@ class ProminenceExecutor(Executor):
         if not call.future.done():
             self._dispatcher.add(call, self._group)
         return call.future
+
+    def future_for(self, job_id: int | str) -> ProminenceFuture[Any]:
+        """The future of a job that is known by its id, as another program or another run of this one sent it.
+
+        For a job of one of this executor's own calls it is that call's. For any other job of the user it is a
+        new one: it gives the value of the function call that the job makes (a list of values for a chunk of a
+        map), and of any other job a :class:`CompletedJob`, for which the option ``check`` counts. It belongs
+        to this executor then, whose end does about it what ``on_exit`` says; its job is not tried again.
+
+        Raises NotFound where the service knows no such job of this user.
+        """
+        return self.futures_for([job_id])[0]
+
+    def futures_for(self, job_ids: Iterable[int | str]) -> list[ProminenceFuture[Any]]:
+        """The futures of jobs that are known by their ids, in that order; see :meth:`future_for`.
+
+        A hundred jobs take one request.
+        """
+        return futures_for(job_ids, self._submittable(), self._dispatcher, self._group)
 
     @property
     def guarantee(self) -> Guarantee:

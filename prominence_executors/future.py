@@ -166,6 +166,11 @@ class ProminenceFuture(Future[R]):
         self._job = job
         self._release_job()
 
+    def _job_ids(self) -> list[int]:
+        """Of the jobs that were sent for the call, the last one at first."""
+        ids = (self.job_id, *(attempt.job.id for attempt in self._failed))
+        return [each for each in ids if each is not None]
+
     def _failed_before(self, attempts: Sequence[Attempt]) -> None:
         """These jobs were sent for the call before the one that it is now."""
         self._failed = (*attempts,)

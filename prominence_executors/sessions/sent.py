@@ -67,7 +67,11 @@ def described(client: ProminenceClient, ids: Sequence[int]) -> Iterator[Entry]:
     for part in source.parts(ids):
         for entry in source.detail(part).entries:
             if entry["id"] in part:
-                yield {name: value for name, value in entry.items() if name != "inputs"}
+                yield without_inputs(entry)
+
+
+def without_inputs(entry: Entry) -> Entry:
+    return {name: value for name, value in entry.items() if name != "inputs"}
 
 
 def call_of(jobs: Sequence[Entry], record: CallRecord | None, calls: Submittable) -> Call:
