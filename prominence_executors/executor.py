@@ -8,6 +8,7 @@ import threading
 import weakref
 from concurrent.futures import Executor
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
 
 from prominence import Session
@@ -268,7 +269,9 @@ class ProminenceExecutor(Executor):
         return other
 
     def _submittable(self) -> Submittable:
-        packer = Packer(self._dispatcher.objects, self._shipment)
+        options = self._options
+        initializer = options.initializer and partial(options.initializer, *options.initargs)
+        packer = Packer(self._dispatcher.objects, self._shipment, initializer)
         return Submittable(self._options, self._dispatcher.session, packer, self._guarantee)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
@@ -18,7 +18,7 @@ from prominence_executors.runner.fence import VARIABLE
 
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("env", "labels"), Mapping, "an object of names and values"),
-    (("artifacts", "input_files", "output_files", "output_directories"), Sequence, "a list"),
+    (("artifacts", "input_files", "output_files", "output_directories", "initargs"), Sequence, "a list"),
     (("resources",), Resources, "a Resources object"),
     (("policies",), JobPolicies, "a JobPolicies object"),
     (("retries",), Retries, "a Retries object"),
@@ -38,7 +38,8 @@ class JobOptions:
     outcome. With ``kill_when_cancelled`` ``future.cancel()``, and cancelling what awaits the future, also
     ends a job that was sent already. ``retries`` says how often what fails is submitted again. With ``rerun``
     set to ``"never"`` a function call that was begun is not begun again when the service starts its job once
-    more, but raises InterruptedAfterStart.
+    more, but raises InterruptedAfterStart. ``initializer`` is called with ``initargs`` in each job before its
+    first function call; what it raises, the calls raise.
     """
 
     image: str = "python:{}.{}-slim".format(*sys.version_info)
@@ -59,6 +60,8 @@ class JobOptions:
     kill_when_cancelled: bool = False
     retries: Retries = field(default_factory=Retries)
     rerun: Literal["allowed", "never"] = "allowed"
+    initializer: Callable[..., object] | None = None
+    initargs: Sequence[Any] = ()
 
     @property
     def may_rerun(self) -> bool:
@@ -84,6 +87,8 @@ class JobOptions:
                 value = getattr(options, name)
                 if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str)):
                     raise InvalidDescription(name, value, rule)
+        if options.initializer is not None and not callable(options.initializer):
+            raise InvalidDescription("initializer", options.initializer, "something to call, or None")
         check_ship(options.ship)
         options.retries.check()
         if options.rerun not in {"allowed", "never"}:

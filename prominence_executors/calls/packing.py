@@ -79,9 +79,12 @@ class PackedCall:
 class Packer:
     """Packs the calls of one executor: what is small travels with the job, the rest is stored once."""
 
-    def __init__(self, store: ObjectStore, shipment: Shipment) -> None:
+    def __init__(
+        self, store: ObjectStore, shipment: Shipment, initializer: Callable[[], object] | None = None
+    ) -> None:
         self._store = store
         self._shipment = shipment
+        self._initializer = initializer
 
     def call(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -90,7 +93,7 @@ class Packer:
 
         What the program itself (or a notebook) defines travels by value, what is installed by name.
         """
-        _check_gives_values(function)
+        function = self._prepared(function)
         pickling = Pickling(self._store)
         stream, buffers = pickling.dump(
             (function, tuple(args), dict(kwargs)), parts=[function, *args, *kwargs.values()]
@@ -99,7 +102,7 @@ class Packer:
 
     def chunks(self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]) -> PackedCall:
         """The calls of a function with each item of several chunks; a job makes those of one, by index."""
-        _check_gives_values(function)
+        function = self._prepared(function)
         pickling = Pickling(self._store)
         pickles = [pickling.dump(function, parts=[function])]
         shared = pickling.object_bytes
@@ -111,6 +114,10 @@ class Packer:
         own = sum(len(stream) for stream, _ in pickles) + pickling.object_bytes - shared
         packed = self._packed(pickling, header, [stream for stream, _ in pickles])
         return replace(packed, bytes_of_items=own)
+
+    def _prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        _check_gives_values(function)
+        return function if self._initializer is None else _initialised(function, self._initializer)
 
     def _packed(self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes]) -> PackedCall:
         header = {"python": list(sys.version_info[:2]), **header}
@@ -130,6 +137,20 @@ def _check_gives_values(function: Callable[..., Any]) -> None:
     if isgeneratorfunction(function) or isasyncgenfunction(function):
         text = f"{function!r} gives a generator, which cannot leave its job: submit what makes a list of it"
         raise TypeError(text)
+
+
+def _initialised(function: Callable[..., Any], initializer: Callable[[], object]) -> Callable[..., Any]:
+    """Calls the initializer before the function, once in a job; it travels by value, being local."""
+    is_initialised = False
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal is_initialised
+        if not is_initialised:
+            initializer()
+            is_initialised = True
+        return function(*args, **kwargs)
+
+    return call
 
 
 def is_call(command: str) -> bool:

@@ -26,8 +26,8 @@ from prominence_executors import ProminenceExecutor
 class ForwardingExecutor(ProminenceExecutor):
     """Shows in the driver's output what a call prints, as a pool on the same machine does."""
 
-    def __init__(self, max_workers: int = 5) -> None:
-        super().__init__(max_workers, forward_output=True)
+    def __init__(self, max_workers: int = 5, **options: Any) -> None:
+        super().__init__(max_workers, forward_output=True, **options)
 
 
 class ContextlessExecutor(ForwardingExecutor):

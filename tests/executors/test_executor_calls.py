@@ -238,6 +238,37 @@ def test_what_a_script_defines_with_decorators_of_functools(executor: Prominence
     assert executor.submit(all_of_them).result() == expected
 
 
+def test_an_initializer_runs_once_in_each_job_before_its_calls(executor: ProminenceExecutor) -> None:
+    def prepare(word: str) -> None:
+        os.environ["WORD"] = os.environ.get("WORD", "") + word
+
+    def word(_: object = None) -> str:
+        return os.environ["WORD"]
+
+    prepared = executor.with_options(initializer=prepare, initargs=("ready",))
+
+    assert prepared.submit(word).result() == "ready"
+    assert prepared.submit(["printenv", "HOME"]).result().returncode == 0  # a command has none
+    assert list(prepared.map(word, range(4), chunksize=2)) == ["ready"] * 4
+    with pytest.raises(KeyError):
+        executor.submit(word).result()
+
+
+def test_what_an_initializer_raises_the_calls_raise(executor: ProminenceExecutor) -> None:
+    def prepare() -> None:
+        raise LookupError("nothing to prepare")
+
+    prepared = executor.with_options(initializer=prepare)
+
+    with pytest.raises(LookupError, match="nothing to prepare") as caught:
+        prepared.submit(len, "").result()
+    assert "in prepare" in str(caught.value.__cause__)
+    assert [type(each) for each in prepared.map(abs, [1, 2], chunksize=2, return_exceptions=True)] == [
+        LookupError,
+        LookupError,
+    ]
+
+
 def test_a_call_may_go_to_another_directory(executor: ProminenceExecutor) -> None:
     def leave(x: int) -> int:
         os.chdir("/")

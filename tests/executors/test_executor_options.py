@@ -31,7 +31,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("policies", JobPolicies(maximum_retries=-1), "policies.maximumRetries", "at least 1"),
     ("artifacts", "x", "artifacts", "a list"),
     ("artifacts", [5], "artifacts[0]", "an object"),
-    ("artifacts", [Artifact("")], "artifacts[0].url", "a URL or an object's name"),
+    ("artifacts", [Artifact("")], "artifacts[0].url", "the name of an uploaded object"),
     ("input_files", None, "input_files", "a list"),
     ("input_files", ["x"], "inputs[0]", "an object"),
     ("input_files", [InputFile("/no/such/file")], "inputs[0].filename", "cannot be read"),
@@ -53,6 +53,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("kill_when_cancelled", "yes", "kill_when_cancelled", "True or False"),
     ("retries", 3, "retries", "a Retries object"),
     ("retries", Retries(user=-1), "retries.user", "0 or more"),
+    ("initializer", "setup", "initializer", "something to call"),
+    ("initargs", "x", "initargs", "a list"),
     ("rerun", "always", "rerun", "'allowed' or 'never'"),
 ]
 
