@@ -8,17 +8,22 @@ end of what it has, too.
 from __future__ import annotations
 
 import codecs
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prominence.exceptions import AuthenticationError, ServiceUnavailable
 from prominence.logs import logger
+from prominence.sources import WAIT_FEATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prominence.client.api import ProminenceClient
     from prominence.client.job_calls import Stream
+    from prominence.clock import Clock
     from prominence.snapshot import JobSnapshot
+    from prominence.watch import Watcher
 
 log = logger(__name__)
 
@@ -37,12 +42,13 @@ def follow_output(
     node: int,
     describe: Callable[[], JobSnapshot],
     *,
+    pause: Callable[[float], None],
     outage_tolerance_s: float,
 ) -> Iterator[str]:
     """A job's output piece by piece as it is written, until the job has ended.
 
     Output begins anew when the job is started again; a line in brackets says so. Raises ServiceUnavailable
-    when no usable answer came for ``outage_tolerance_s``.
+    when no usable answer came for ``outage_tolerance_s``. ``pause`` lets up to so many seconds pass.
     """
 
     def borne(call: Callable[[], T]) -> T:
@@ -67,8 +73,54 @@ def follow_output(
                 yield rest
             return
         else:
-            pause = _QUIET_SHARE * (clock.monotonic() - quiet_since)
-            clock.sleep(min(max(pause, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+            pause_s = _QUIET_SHARE * (clock.monotonic() - quiet_since)
+            pause(min(max(pause_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+
+
+@contextmanager
+def pauses_until_news(
+    client: ProminenceClient, watcher: Watcher[JobSnapshot], job_id: int
+) -> Iterator[Callable[[float], None]]:
+    """Pauses of some seconds that end at once when the job changes, where the service tells changes.
+
+    Elsewhere that would cost requests of its own, and pauses are as long as they are asked to be.
+    """
+    news, watch = _News(client.clock), None
+
+    def pause(seconds: float) -> None:
+        nonlocal watch
+        if WAIT_FEATURE not in client.features:
+            client.clock.sleep(seconds)
+            return
+        if watch is None:
+            watch = watcher.watch(job_id, news.note, news.note)
+        news.wait(seconds)
+
+    try:
+        yield pause
+    finally:
+        if watch is not None:
+            watcher.unwatch(watch)
+
+
+class _News:
+    """Whether something has happened since it was last waited for."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._is_there = False
+
+    def note(self, _: object) -> None:
+        with self._condition:
+            self._is_there = True
+            self._condition.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        with self._condition:
+            if not self._is_there:
+                self._clock.wait(self._condition, seconds)
+            self._is_there = False
 
 
 class _Run:

@@ -118,19 +118,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         Output begins anew when the service starts the job again; a line in brackets says so. Following bears
         with outages as :meth:`wait` does. ``node`` counts from 0 in jobs of several nodes.
         """
-        from prominence.following import follow_output
-
-        session = self._session
         if not follow:
             return iter([str(self._read(stream, node, 0, "utf-8"))])
-        return follow_output(
-            session.client,
-            self._known_id(),
-            stream,
-            node,
-            self._current,
-            outage_tolerance_s=session.outage_tolerance,
-        )
+        return self._followed(self._known_id(), stream, node)
 
     @overload
     def stdout(self, node: int = ..., offset: int = ..., *, encoding: str = ...) -> str: ...
@@ -226,6 +216,21 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
 
     def _described(self) -> Listing:
         return self._session.client.describe_job(self._known_id())
+
+    def _followed(self, job_id: int, stream: Stream, node: int) -> Iterator[str]:
+        from prominence.following import follow_output, pauses_until_news
+
+        session = self._session
+        with pauses_until_news(session.client, session.watcher, job_id) as pause:
+            yield from follow_output(
+                session.client,
+                job_id,
+                stream,
+                node,
+                self._current,
+                pause=pause,
+                outage_tolerance_s=session.outage_tolerance,
+            )
 
     def _read(self, stream: Stream, node: int, offset: int, encoding: str | None) -> str | bytes:
         found = self._session.client.read_output(self._known_id(), stream, node=node, offset=offset)

@@ -108,14 +108,15 @@ class Session:
     def _parts(self) -> _Parts:
         with self._lock:
             if self._made is None:
-                client = self._given_client or ProminenceClient(
-                    settings=self._settings, clock=self._clock, random=self._random
-                )
+                client = self._given_client or self._make_client()
                 sender = WorkThreads("prominence-sender", SENDERS)
                 jobs = Watcher(JobSource(client), client.clock, self._random, self.outage_tolerance)
                 workflows = Watcher(WorkflowSource(client), client.clock, self._random, self.outage_tolerance)
                 self._made = _Parts(client, jobs, workflows, sender)
             return self._made
+
+    def _make_client(self) -> ProminenceClient:
+        return ProminenceClient(settings=self._settings, clock=self._clock, random=self._random)
 
     def _check_process(self) -> None:
         if self._process != os.getpid():

@@ -32,9 +32,9 @@ def prominence(context: click.Context) -> None:
 
     Exit codes: 0 success, 1 a job failed, 2 wrong use, 3 trouble with the service or the access to it.
     """
-    from prominence.session import Session
+    from prominence.cli.session import CommandSession
 
-    context.obj = context.with_resource(Session())
+    context.obj = context.with_resource(CommandSession())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -178,8 +178,9 @@ def reset(jobs: bool, yes: bool) -> None:
     if not settings.directory.is_dir():
         click.echo(f"there is nothing in {settings.directory}", err=True)
         return
-    if not yes:
-        click.confirm(f"Delete everything in {settings.directory}?", abort=True, err=True)
+    if not yes and not click.confirm(f"Delete everything in {settings.directory}?", err=True):
+        click.echo("nothing was deleted", err=True)
+        return
     _end_jobs_before_reset(settings, wanted=jobs)
     daemon.stop(settings)
     daemon.erase(settings)

@@ -9,13 +9,13 @@ import click
 
 from prominence.cli.describing import DescribedJob, job_options
 from prominence.cli.interrupt import leaving_on, submitting
-from prominence.cli.output import note
+from prominence.cli.output import as_json, note, show_json
 from prominence.cli.verbs import JOB_FAILED
 from prominence.description.task import literally
-from prominence.exceptions import ProminenceError
+from prominence.exceptions import ProminenceError, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from prominence.client import Stream
     from prominence.job import Job
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--image", default="alpine", show_default=True, help="Container image.")
 @job_options
+@as_json
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
 @click.pass_context
-def submit(context: click.Context, /, image: str, command: Sequence[str], **options: Any) -> None:
+def submit(
+    context: click.Context, /, image: str, command: Sequence[str], *, as_json: bool, **options: Any
+) -> None:
     """Run a command as a job, as if it ran here.
 
     Waits for it, passes on its output, and ends with its exit code. The words of the command are taken
     literally. Ctrl-C leaves the job running. A command that was ended by
     signal N gives 128 + N, as in a shell; a job that failed otherwise gives 1.
+    With --json the output is part of what is printed at the end.
 
     \b
     Example:
@@ -44,9 +48,32 @@ def submit(context: click.Context, /, image: str, command: Sequence[str], **opti
         job_id = described.create()
     note(f"job {job_id} was created")
     with leaving_on([job_id]):
-        _pass_on_output(described.job)
+        if not as_json:
+            _pass_on_output(described.job)
         described.job.wait()
+    if as_json:
+        show_json(_end(described.job))
     context.exit(_exit_code(described.job))
+
+
+def _end(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "status": job.status,
+        "statusReason": job.status_reason,
+        "exitCodes": list(job.exit_codes),
+        "succeeded": job.succeeded,
+        "stdout": _written(job.stdout),
+        "stderr": _written(job.stderr),
+    }
+
+
+def _written(read: Callable[[], str]) -> str | None:
+    """None where the service has nothing: a job that never ran has written nothing."""
+    try:
+        return read()
+    except ServiceError:
+        return None
 
 
 def _pass_on_output(job: Job) -> None:

@@ -73,10 +73,13 @@ class EmbeddedService:
 
     is_embedded = True
 
-    def __init__(self, settings: LocalSettings, clock: Clock, *, announce: bool) -> None:
+    def __init__(
+        self, settings: LocalSettings, clock: Clock, *, announce: bool, announce_once: bool = False
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._announce = announce
+        self._announce_once = announce_once
         self._lock = threading.Lock()
         self._endpoint: Endpoint | None = None
         self._checked = 0.0
@@ -117,8 +120,16 @@ class EmbeddedService:
                 self._checked = now
             if self._announce and sys.stderr is not None:
                 self._announce = False
-                sys.stderr.write(_announcement(self._endpoint, self._settings))
+                if self._is_news(self._endpoint):
+                    sys.stderr.write(_announcement(self._endpoint, self._settings))
             return self._endpoint
+
+    def _is_news(self, endpoint: Endpoint) -> bool:
+        if not self._announce_once:
+            return True
+        from prominence.local import announced
+
+        return announced.is_news(self._settings.directory, endpoint.pid)
 
     def _tell_of_version(self, notice: str | None) -> None:
         if notice is not None and not self._told_of_version and sys.stderr is not None:
@@ -150,7 +161,9 @@ def _how(runtime: str) -> str:
 
 def service_for(settings: Settings, clock: Clock) -> Service:
     if settings.url is None or settings.token is None:
-        return EmbeddedService(settings.local, clock, announce=settings.announce)
+        return EmbeddedService(
+            settings.local, clock, announce=settings.announce, announce_once=settings.announce_once
+        )
     if settings.token_is_stored and settings.login is not None:
         return RemoteService(settings.url, LoginToken(settings.token, settings.login, clock))
     return RemoteService(settings.url, FixedToken(settings.token))

@@ -7,6 +7,7 @@
         service.lock            held by the service for its whole life; has its process number
         endpoint.json           URL, token and files' key of the service that holds a lock on it (0600)
         port                    where it listened last
+        announced               the terminals that know of it
         secret                  signs tokens and presigned URLs (0600)
         service.db service.log
         attempts/               one directory per job attempt, kept by the engine

@@ -71,7 +71,8 @@ class LoginSettings:
 class Settings:
     """Which service is used, and how.
 
-    ``url`` is None for the embedded service; ``announce`` tells whether a line on standard error says so.
+    ``url`` is None for the embedded service; ``announce`` tells whether a line on standard error says so,
+    each time or, with ``announce_once``, once per terminal.
     ``token_is_stored`` tells that the token is that of the last login, and may be replaced by a newer one.
     ``settle_window`` (``PROMINENCE_SETTLE_WINDOW``) is how long, in seconds, a submission whose answer was
     lost may take to arrive; None means 120, and 5 for the embedded service.
@@ -84,6 +85,7 @@ class Settings:
     token_is_stored: bool = False
     ssl_verify: bool | str = True
     announce: bool = False
+    announce_once: bool = False
     settle_window: float | None = None
 
     @classmethod

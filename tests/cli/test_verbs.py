@@ -331,6 +331,20 @@ def test_submit_ends_as_the_command_does(served: Command) -> None:
     served("submit", code=2)
 
 
+def test_submit_tells_the_end_with_the_output_as_json(served: Command) -> None:
+    found = served.json("submit", "--json", "--", "sh", "-c", "echo out; echo err >&2; exit 9", code=9)
+
+    assert found.pop("id") > 0
+    assert found == {
+        "status": "completed",
+        "statusReason": "",
+        "exitCodes": [9],
+        "succeeded": False,
+        "stdout": "out\n",
+        "stderr": "err\n",
+    }
+
+
 def test_completion_is_there_for_each_shell(command: Command) -> None:
     for shell in ("bash", "zsh", "fish"):
         assert "_PROMINENCE_COMPLETE" in command("completion", shell).stdout

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from support.fake_service import FakeService, Received, Reply, page, says
+from support.service import job as described
 
 from prominence import Job, ProminenceClient, Session
+from prominence.clock import Clock
 from prominence.exceptions import InvalidDescription, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.clock import VirtualClock
+    from support.service import LocalService
 
 ANEW = "\n[job 7 was started again: its output begins anew]\n"
 
@@ -226,3 +230,22 @@ def test_an_outage_without_end_is_told(
     ):
         followed(session)
     assert 300 <= clock.elapsed < 500
+
+
+class PatientClock(Clock):
+    """Whoever waits in the thread of the test waits for news alone, and never sleeps."""
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> bool:
+        is_test = threading.current_thread() is threading.main_thread()
+        return super().wait(condition, None if is_test else timeout)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+
+def test_the_end_of_a_quiet_job_is_heard_of_where_the_service_tells_changes(service: LocalService) -> None:
+    endpoint = service.endpoint
+    with Session(client=ProminenceClient(endpoint.url, endpoint.token, clock=PatientClock())) as session:
+        job_id = session.client.create_job(described("sh -c 'echo begun; sleep 1'")).id
+
+        assert "".join(Job(id=job_id, session=session).logs(follow=True)) == "begun\n"

@@ -36,9 +36,36 @@ def _directory(local: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMINENCE_LOCAL_MEMORY", "5")
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, answer: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "prominence", "local", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, input=answer)
+
+
+def _announcements(*command: str, new_terminal: bool = False) -> int:
+    """How often a program says that it uses the local service."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        start_new_session=new_terminal,
+    )
+    return done.stderr.count("prominence: using the local service")
+
+
+def test_commands_say_once_in_each_terminal_that_the_local_service_is_used(local: LocalSettings) -> None:
+    verb = ("-m", "prominence", "list")
+
+    assert [_announcements(*verb), _announcements(*verb)] == [1, 0]
+    assert [_announcements(*verb, new_terminal=True), _announcements(*verb)] == [1, 0]
+    daemon.stop(local)
+    assert [_announcements(*verb), _announcements(*verb)] == [1, 0]
+
+
+def test_programs_say_each_time_that_the_local_service_is_used() -> None:
+    program = ("-c", "import prominence; client = prominence.ProminenceClient(); client.list_jobs()")
+
+    assert [_announcements(*program), _announcements(*program)] == [1, 1]
 
 
 def test_a_round_of_it(local: LocalSettings) -> None:
@@ -116,6 +143,16 @@ def test_reset_asks_and_then_leaves_nothing(local: LocalSettings) -> None:
     assert daemon.running(local) is None
     assert client.list_jobs(ids=[job_id]).entries == []
     assert client.create_job(job("true")).id == 1
+
+
+def test_to_decline_a_reset_is_no_failure(local: LocalSettings) -> None:
+    _run("start")
+
+    declined = _run("reset", answer="n\n")
+
+    assert (declined.returncode, declined.stdout) == (0, "")
+    assert "nothing was deleted" in declined.stderr
+    assert daemon.running(local) is not None
 
 
 def test_reset_refuses_while_jobs_run_and_can_delete_them(local: LocalSettings) -> None:
