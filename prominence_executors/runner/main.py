@@ -267,17 +267,19 @@ class Result:
         return False
 
     def write(self, header: dict[str, Any], *content: bytes | memoryview) -> None:
-        """Replace the result; on disk before it gets its name, so that it is never half there."""
+        """Replace the result whole; an outcome is on disk before it gets its name."""
+        tells_outcome = header["kind"] != "started"
         if self._fence is not None:
             header["nonce"] = self._fence.nonce
         pieces = record(header, *content)
         scratch = self.path + ".new"
         with open(scratch, "wb") as file:
             file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
+            if tells_outcome:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(scratch, self.path)
-        if self._fence is not None and header["kind"] != "started":
+        if self._fence is not None and tells_outcome:
             self._fence.commit(pieces, is_success=header["kind"] == "value")
 
     def commit(self, *, is_success: bool) -> None:
