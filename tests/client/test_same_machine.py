@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import resource
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from support.fake_service import Reply, says
 from support.object_store import ObjectStore
 
 from prominence import Artifact, Job, ProminenceClient, Resources, Session, Settings, Task
-from prominence.exceptions import ContentMismatch, ServiceError
+from prominence.exceptions import ContentMismatch, NotFound, ServiceError
 from prominence.local import daemon
 from prominence.settings import LocalSettings
 from prominence.sharing import SharedFiles
@@ -232,6 +234,53 @@ def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
     assert stored(service, "lost.bin") == CONTENT
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What this process writes to a file fails above so many bytes, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("give", [lambda _: CONTENT, given_as_file])
+def test_what_has_no_room_here_is_sent(
+    give: Callable[[Path], Any],
+    client: ProminenceClient,
+    service: LocalService,
+    requests_sent: Requests,
+    tmp_path: Path,
+) -> None:
+    given, before = give(tmp_path), places(service)
+    with files_of_at_most(len(CONTENT) - 1):
+        client.upload_object("no-room.bin", given)
+
+    assert requests_sent.sent == SENT
+    assert stored(service, "no-room.bin") == CONTENT
+    assert places(service) == before
+
+
+def test_a_service_that_is_killed_before_it_has_taken_a_file_over_gets_it_all_the_same(
+    own_service: LocalService, requests_sent: Requests
+) -> None:
+    is_killed = False
+
+    def kill(_sent: int, _size: int | None) -> None:
+        nonlocal is_killed
+        if not is_killed:
+            own_service.kill()
+            is_killed = True
+
+    with ProminenceClient(settings=own_service.settings()) as client:
+        client.upload_object("survived.bin", CONTENT, progress=kill)
+
+        assert requests_sent.sent[-1] == "POST /objects"
+        assert [each["name"] for each in client.list_objects()] == ["survived.bin"]
+        assert list((own_service.directory / "objects" / "contents").glob(f"*/{DIGEST}"))
+
+
 @pytest.fixture
 def job(session: Session) -> Job:
     session.client.upload_object("in.bin", CONTENT)
@@ -294,6 +343,19 @@ def test_an_output_whose_file_has_another_size_is_fetched(
         job.get_output_file("out.bin", save_as=tmp_path / "saved.bin")
 
     assert requests_sent.sent
+    assert not (tmp_path / "saved.bin").exists()
+
+
+def test_an_output_that_was_removed_meanwhile_is_told_as_the_service_does(
+    job: Job, service: LocalService, tmp_path: Path
+) -> None:
+    output_path(job, service).unlink()
+
+    with pytest.raises(NotFound):
+        job.get_output_file("out.bin", encoding=None)
+    with pytest.raises(NotFound):
+        job.get_output_file("out.bin", save_as=tmp_path / "saved.bin")
+
     assert not (tmp_path / "saved.bin").exists()
 
 
