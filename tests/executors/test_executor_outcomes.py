@@ -22,6 +22,7 @@ from prominence.exceptions import (
     WalltimeExceeded,
 )
 from prominence_executors import ProminenceExecutor
+from prominence_executors.advice import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +62,19 @@ def ends_as(fake: FakeService, entry: dict[str, Any]) -> None:
     fake.script("GET", f"/jobs/{entry['id']}/stderr", Reply(body=b"oops\n", content_type="text/html"))
 
 
-def test_a_command_that_succeeded(fake: FakeService, executor: ProminenceExecutor) -> None:
+def test_the_output_of_a_command_is_fetched_when_it_is_first_asked_for(
+    fake: FakeService, executor: ProminenceExecutor
+) -> None:
     ends_as(fake, ENDS["success"])
-    assert executor.submit("true").result(60).returncode == 0
+    path = f"/jobs/{ENDS['success']['id']}/stdout"
+    fake.script("GET", path, Reply(body=b"output\n", content_type="text/html"))
+
+    done = executor.submit("true").result(60)
+
+    assert done.returncode == 0
+    assert ("GET", path) not in fake.sent
+    assert [done.stdout, done.stdout] == ["output\n"] * 2
+    assert fake.sent.count(("GET", path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -83,12 +94,22 @@ def test_a_command_that_did_not(
     entry: dict[str, Any], error: type[JobFailedError], fake: FakeService, executor: ProminenceExecutor
 ) -> None:
     ends_as(fake, entry)
+    future = executor.submit("true")
     with pytest.raises(JobFailedError) as caught:
-        executor.submit("true").result(60)
+        future.result(60)
     assert type(caught.value) is error
     assert (caught.value.job_id, caught.value.status) == (entry["id"], entry["status"])
     assert caught.value.reason == entry.get("statusReason", "")
     assert caught.value.stderr == "oops"
+
+    requests = len(fake.received)
+    told = future.explain()
+    assert len(fake.received) == requests
+    assert f"UTC  ended: {entry['status']}\ncause: {error.__name__}: job {entry['id']} (true) " in told
+    assert f"the service's reason: {entry.get('statusReason', '')}" in told or "statusReason" not in entry
+    assert "  last lines of its standard error:\n    oops\n" in told
+    assert told.endswith(f"next step: {next_step(error)}\n")
+    assert "a-token" not in told
 
 
 def test_a_command_that_ran_twice_because_an_answer_was_lost(fake: FakeService) -> None:
