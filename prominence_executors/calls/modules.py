@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Ship: TypeAlias = Literal["auto"] | Sequence[str | ModuleType] | None
 
 _ZIP_DATE: Final = (1980, 1, 1, 0, 0, 0)  # the same archive for the same files
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})  # also those of the user, and of Debian
 _OURS: Final = ("prominence", "prominence_executors")
 
 
@@ -143,5 +144,6 @@ def _is_users_own(name: str) -> bool:
 
 @cache
 def _is_installed(file: str) -> bool:
+    path = Path(file)
     places = {sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib", "platstdlib")}
-    return any(Path(file).is_relative_to(place) for place in places)
+    return not _INSTALLED.isdisjoint(path.parts) or any(path.is_relative_to(place) for place in places)

@@ -115,6 +115,21 @@ def test_a_large_archive_of_modules_is_stored_once(
     assert "prominence-modules.zip" not in [each.filename for each in first.job.input_files]
 
 
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_what_is_installed_is_not_sent_wherever_that_is(
+    executor: ProminenceExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    place = tmp_path / "home" / ".local" / "lib" / "python3" / folder
+    place.mkdir(parents=True)
+    (place / "shipped_by_nobody.py").write_text("def one(): return 1\n")
+    monkeypatch.syspath_prepend(place)
+    installed = importlib.import_module("shipped_by_nobody")
+    monkeypatch.setitem(sys.modules, "shipped_by_nobody", sys.modules.pop("shipped_by_nobody"))
+
+    with pytest.raises(MissingDependency, match="has no module 'shipped_by_nobody'"):
+        executor.submit(installed.one).result()
+
+
 def test_a_package_that_the_image_lacks_is_named(executor: ProminenceExecutor) -> None:
     image = executor.with_options(image="small:1")
 
