@@ -165,7 +165,13 @@ class Life(Generic[S]):
             raise ProminenceError(f"the {self._what} belongs to another session")
         self._given_session = session
 
-    def create(self, *, has_fence: bool = False, marks: Mapping[str, str] | None = None) -> int:
+    def create(
+        self,
+        *,
+        has_fence: bool = False,
+        marks: Mapping[str, str] | None = None,
+        before_sending: Callable[[], None] | None = None,
+    ) -> int:
         """Submit it; its id.
 
         Raises InvalidDescription before anything is sent, SubmissionUncertain when answers were lost and it
@@ -176,6 +182,7 @@ class Life(Generic[S]):
         ``has_fence`` says that what is run sees to it itself that only one of several that arrived does its
         work. Then none is deleted, there is no DuplicateRun, and the oldest is taken for this one.
         ``marks`` are labels of what is submitted, and of its jobs, which are no part of the description.
+        ``before_sending`` is called before each request that may submit it, and may raise to prevent that.
         """
         with self._creating:
             if self._id is not None:
@@ -184,7 +191,11 @@ class Life(Generic[S]):
             self._heed(self.validate())
             self._submission.has_fence |= has_fence
             self._submission.marks = marks or {}
-            self._id, self._revision = self._submit()
+            self._submission.before_sending = before_sending
+            try:
+                self._id, self._revision = self._submit()
+            finally:
+                self._submission.before_sending = None
             self._is_known = True
             text = "submitted as %r, submission %s"
             about(log, self._what, self._id).info(text, self.name, self._submission.tag)

@@ -36,7 +36,7 @@ from prominence_executors.fence import Fence, guarantee_in_force
 from prominence_executors.outcome import forward_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from prominence import Job, ProminenceClient, Session
     from prominence.logs import About
@@ -127,10 +127,17 @@ class Call:
         """The job that the call is, or will be."""
         return self.future._job_at_hand()  # noqa: SLF001 - the future's own half of this
 
-    def submit(self, session: Session, pages: Pages, marks: Mapping[str, str] | None = None) -> int | None:
+    def submit(
+        self,
+        session: Session,
+        pages: Pages,
+        marks: Mapping[str, str] | None = None,
+        before_sending: Callable[[], None] | None = None,
+    ) -> int | None:
         """Send the job, behind a fence of ``pages`` where one is needed.
 
-        The job to follow is the future's then; the answer is the revision to follow it from, if there is one.
+        ``before_sending`` may raise to prevent that, each time that it is to be sent. The job to follow is
+        the future's then; the answer is the revision to follow it from, if there is one.
         """
         client, job = session.client, self.job
         self.fence = self.claim = None
@@ -138,7 +145,7 @@ class Call:
             self.fence = Fence.create(client, pages.new_key)
             self.fence.guard(job, may_rerun=self.options.may_rerun)
         try:
-            job_id = job.create(has_fence=self.fence is not None, marks=marks)
+            job_id = job.create(has_fence=self.fence is not None, marks=marks, before_sending=before_sending)
         except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
             if self.fence is None:
                 raise

@@ -137,10 +137,8 @@ def gc(session: Session, *, older_than: float, chosen: tuple[str, ...], dry_run:
         if not each.is_active and (each.session in chosen if chosen else (each.last_used or 0) <= before)
     ]
     look_again(client, found)
-    abandoned = [each for each in found if not each.is_active]
+    abandoned = [each for each in found if not each.is_active and (dry_run or each.delete(client))]
     _show_leftovers(abandoned, as_json=as_json)
-    for each in () if dry_run else abandoned:
-        each.delete(client)
     note(f"{len(abandoned)} sessions {'would be' if dry_run else 'were'} deleted")
 
 

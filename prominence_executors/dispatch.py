@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from prominence.exceptions import InvalidDescription, JobFailedError, NotFound
+from prominence.exceptions import InvalidDescription, JobFailedError, NotFound, SessionInUse
 from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.snapshot import JobSnapshot
@@ -38,6 +38,7 @@ from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.claims import ClaimReader
 from prominence_executors.fence import Pages
 from prominence_executors.sessions import names
+from prominence_executors.sessions.leftovers import active_jobs
 from prominence_executors.stats import ExecutorStats, way_it_ended
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ OnExit = Literal["wait", "detach", "cancel"]
 _FETCHERS: Final = 8
 _COLLECTORS: Final = 4
 _NAME_CHARACTERS: Final = 16
+_SHOWN: Final = 10
+_LISTED_AGAIN_S: Final = 1.0
 _here = threading.local()
 
 
@@ -272,10 +275,37 @@ class Dispatcher:
             if self._driving is not None:
                 self._driving.end()
 
-    def forget(self) -> None:
-        """Delete what is stored with the service for these calls."""
+    def forget(self, group: Group) -> None:
+        """Delete what is stored with the service for these calls.
+
+        Raises SessionInUse, with nothing deleted, where some of it may still be needed: by calls that have
+        not ended, of whatever process, or by another process that drives the session.
+        """
+        if self._driving is None:
+            self._forget(group)
+            return
+        self._driving.confirm()
+        try:
+            self._forget(group)
+        finally:
+            self._driving.end()
+
+    def _forget(self, group: Group) -> None:
+        if under_way := [*map(repr, group.root.unfinished()), *map(str, self._jobs_under_way())]:
+            shown = ", ".join(under_way[:_SHOWN]) + (" ..." if len(under_way) > _SHOWN else "")
+            raise SessionInUse(
+                f"what {self.name} has stored is not deleted, as it is needed by jobs: {shown}"
+            )
         self.objects.delete_all()
         names.delete_keys(self.session.client, self.name)
+
+    def _jobs_under_way(self) -> list[int]:
+        """Those of the session that queue or run, in two listings: one alone may be late."""
+        client = self.session.client
+        if not active_jobs(client, self.name):
+            return []
+        client.clock.sleep(_LISTED_AGAIN_S)
+        return active_jobs(client, self.name)
 
     def _send_pending(self) -> None:
         with self._lock:
@@ -340,7 +370,8 @@ class Dispatcher:
             self.objects.ensure(call.contents or {})
             call.contents = None  # not to be kept until the job's end
             noted = None if call.noted is None else str(call.noted)
-            revision = call.submit(self.session, self._fence_pages, names.marks(self.name, noted))
+            check = None if self._driving is None else self._driving.check
+            revision = call.submit(self.session, self._fence_pages, names.marks(self.name, noted), check)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
             self._fail(call, group, error)
         else:

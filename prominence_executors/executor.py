@@ -244,11 +244,15 @@ class ProminenceExecutor(Executor):
     def close(self, *, delete: bool = False) -> None:
         """Shut down and wait; with ``delete`` also delete what this executor has stored with the service.
 
-        Results that were not asked for yet are among it; what futures have already is not touched.
+        Results that were not asked for yet are among it; what futures have already is not touched. Raises
+        SessionInUse, and deletes nothing, while jobs of the session queue or run, or another process drives
+        it.
         """
         self.shutdown()
         if delete:
-            self._dispatcher.forget()
+            self._dispatcher.forget(self._group)
+            if self._owns_session:
+                self._dispatcher.session.close()
 
     def with_options(self, **options: Any) -> ProminenceExecutor:
         """An executor with some options replaced (whole: ``env`` too), which shares all else with this one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class Submitted(NamedTuple):
@@ -26,6 +26,8 @@ class Submission:
         self.tag = tag
         self.marks: Mapping[str, str] = {}
         """Labels that what is submitted carries beside those of its description."""
+        self.before_sending: Callable[[], None] | None = None
+        """Called before each request; what it raises keeps that from being sent."""
         self.has_fence = False
         """What is submitted sees to it itself that only one of several does the work: all may live."""
         self.sends = sends
@@ -33,8 +35,8 @@ class Submission:
         self._window_ends: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle: all but the window, which is told by this process's clock."""
-        return {**self.__dict__, "_window_ends": None}
+        """For pickle: all but what is this process's own, its clock's window too."""
+        return {**self.__dict__, "_window_ends": None, "before_sending": None}
 
     @property
     def may_have_twins(self) -> bool:

@@ -124,6 +124,8 @@ class _Call:
     def _sent(self) -> Submitted:
         """What a request brings; counted as arrived, until it is known not to be."""
         deadline_s = self._time_left()
+        if self._submission.before_sending is not None:
+            self._submission.before_sending()
         self._submission.sends += 1
         try:
             return _accepted(self._transport.attempt(self._post, deadline_s))

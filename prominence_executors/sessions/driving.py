@@ -52,7 +52,18 @@ class Driving:
         """
         if call.noted is not None and call.noted.driver == self._driver:  # others are noted by their own
             self._manifest.ensure(call.noted)
+        self.check()
+
+    def check(self) -> None:
+        """Raise SessionInUse where another process drives the session by now, and so nothing may be sent."""
         self._lease.check()
+
+    def confirm(self) -> None:
+        """Return when this process drives the session for certain, also after :meth:`end`.
+
+        Raises SessionInUse.
+        """
+        self._lease.confirm(self._is_alive)
 
     def end(self) -> None:
         """Let another process drive the session."""

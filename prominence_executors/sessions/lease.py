@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prominence.exceptions import NotFound, ProminenceError, ServiceUnavailable, SessionInUse
 from prominence.logs import logger
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prominence import ProminenceClient
+    from prominence.clock import Clock
 
 log = logger(__name__)
 
@@ -35,7 +36,7 @@ class Lease:
         self._key = key
         self._driver = driver
         self._value = f"{driver}:0"
-        self._renewed_at = client.clock.monotonic()
+        self._renewed = _Moment.now(client.clock)
         self._condition = threading.Condition()
         self._renewing = threading.Lock()
         self._is_over = False
@@ -62,7 +63,8 @@ class Lease:
                 self._swap(found, self._value)
             else:
                 clock.sleep(_LOOKED_AT_EVERY_S)
-        self._renewed_at = clock.monotonic()
+        self._is_over = False
+        self._renewed = _Moment.now(clock)
 
     def keep(self, owner: object) -> None:
         """Renew it from now on in a thread, until it is released or ``owner`` is collected."""
@@ -71,12 +73,19 @@ class Lease:
 
     def check(self) -> None:
         """Raise SessionInUse where the lease is not ours any more, and so no call may be sent."""
-        if (
-            self._client.clock.monotonic() - self._renewed_at >= LEASE_S
-        ):  # this process did not run for a while
+        if self._renewed.age_s(self._client.clock) >= LEASE_S:  # this process did not run for a while
             self._renew()
         if self._is_over:
             raise _in_use(self._key, self._read() or FREE)
+
+    def confirm(self, is_alive: Callable[[str], bool | None]) -> None:
+        """Return when the lease is ours for certain, taken again where it was released.
+
+        Raises SessionInUse.
+        """
+        self._renew()
+        if self._is_over:
+            self.acquire(is_alive)
 
     def release(self) -> None:
         """Let others have it; what cannot be told to the service ends by itself after ``LEASE_S``."""
@@ -111,10 +120,10 @@ class Lease:
         with self._renewing:
             if self._is_over:
                 return
-            started_at = self._client.clock.monotonic()
+            started = _Moment.now(self._client.clock)
             following = f"{self._driver}:{int(self._value.rpartition(':')[2]) + 1}"
             if self._swap(self._value, following) or self._read() == following:  # an answer may be lost
-                self._value, self._renewed_at = following, started_at
+                self._value, self._renewed = following, started
                 return
             with self._condition:
                 self._is_over = True
@@ -133,6 +142,21 @@ class Lease:
             if self._read() == value:
                 return True
             raise
+
+
+class _Moment(NamedTuple):
+    """Told by two clocks: one is set by people, the other stands still while the machine is suspended."""
+
+    monotonic: float
+    time: float
+
+    @classmethod
+    def now(cls, clock: Clock) -> _Moment:
+        return cls(clock.monotonic(), clock.time())
+
+    def age_s(self, clock: Clock) -> float:
+        """The longer of what both say, so that a lease is rather renewed once too often."""
+        return max(clock.monotonic() - self.monotonic, clock.time() - self.time)
 
 
 def _driver_of(value: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _OBJECT: Final = re.compile(r"prominence-(.+)-[0-9a-f]{64}\.bin")
 _KEY: Final = re.compile(r"/?prominence/([^/]+)/.+")
+_TAKEN_TO_DELETE: Final = "gc:0"
 _LATE_S: Final = 5.0  # by which a lease may be renewed later than it should be
 
 
@@ -42,14 +43,21 @@ class Leftovers:
     keys: int = 0
     last_used: float | None = None
     is_active: bool = False
+    lease: str | None = None
+    """Whose it was when it was looked at first; None where it has no lease."""
 
     def was_used(self, epoch: float) -> None:
         self.last_used = max(epoch, self.last_used or epoch)
 
-    def delete(self, client: ProminenceClient) -> None:
+    def delete(self, client: ProminenceClient) -> bool:
+        """False, with nothing deleted, where a process has begun to drive it meanwhile."""
+        key = names.key(self.session, "lease")
+        if self.lease is not None and not client.kv_swap(key, _TAKEN_TO_DELETE, self.lease):
+            return False
         for name in self.objects:
             client.delete_object(name)
         names.delete_keys(client, self.session)
+        return True
 
 
 def leftovers(client: ProminenceClient) -> list[Leftovers]:
@@ -68,8 +76,9 @@ def look_again(client: ProminenceClient, found: Iterable[Leftovers]) -> None:
     jobs and leases are looked at once more after both must have been seen.
     """
     found = list(found)
-    leases = {one.session: _lease(client, one) for one in found}
-    is_held = any(lease is not None and lease != FREE for lease in leases.values())
+    for one in found:
+        one.lease = _lease(client, one)
+    is_held = any(one.lease not in {None, FREE} for one in found)
     is_unknown = any(one.last_used is None for one in found)
     pause = max(RENEWED_EVERY_S + _LATE_S if is_held else 0.0, client.settle_window if is_unknown else 0.0)
     if not pause:
@@ -77,7 +86,13 @@ def look_again(client: ProminenceClient, found: Iterable[Leftovers]) -> None:
     client.clock.sleep(pause)
     for one in found:
         _look_for_jobs(client, one)
-        one.is_active = one.is_active or _lease(client, one) != leases[one.session]
+        one.is_active = one.is_active or _lease(client, one) != one.lease
+
+
+def active_jobs(client: ProminenceClient, session: str) -> list[int]:
+    """The jobs of a session that queue or run."""
+    entries = client.list_jobs(label=(SESSION_LABEL, session)).entries
+    return [int(entry["id"]) for entry in entries if entry["status"] not in TERMINAL]
 
 
 def _stored(client: ProminenceClient) -> dict[str, Leftovers]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9][\w.-]{0,63}", re.ASCII)
 _NOT_LISTED: Final = "_internal_"  # services leave keys with it out of listings
-_PARTS: Final = ("lease", "drivers", "calls", "fences")
+_PARTS: Final = ("fences", "calls", "drivers", "lease")  # the lease last: it keeps others away
 
 
 def check_session_name(name: str) -> None:

@@ -110,6 +110,31 @@ def test_a_session_whose_driver_renews_its_lease_is_in_use(
     assert {one.session: one.is_active for one in found} == {"alive": True, "dead": False}
 
 
+def test_a_session_that_is_taken_up_in_that_moment_is_left_alone(client: ProminenceClient) -> None:
+    lease = names.key("taken", "lease")
+    client.kv_set(lease, "free")
+    client.kv_set(names.key("taken", "drivers", "driver"), '{"began": 0}')
+    (one,) = found = leftovers(client)
+    look_again(client, found)
+    client.kv_set(lease, "another:0")
+
+    assert not one.delete(client)
+
+    assert len(client.kv_list("prominence/taken")) == 2
+
+
+def test_sessions_whose_names_begin_alike_are_kept(command: Command, own_session: Session) -> None:
+    for name in ("run", "run-2", "run.calls", "runs"):
+        with ProminenceExecutor(session=name, service=own_session) as executor:
+            executor.submit(len, LARGE).result()
+
+    command("gc", "--session", "run")
+
+    objects, keys = stored(command)
+    assert len(objects) == 3
+    assert {key.split("/")[2] for key in keys} == {"run-2", "run.calls", "runs"}
+
+
 def test_a_session_whose_first_job_is_on_its_way_is_in_use(
     client: ProminenceClient, clock: VirtualClock, own_service: LocalService
 ) -> None:
