@@ -29,6 +29,7 @@ from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from os import PathLike
     from types import TracebackType
     from typing import Unpack
 
@@ -133,7 +134,9 @@ class ProminenceExecutor(Executor):
         return self._unsent
 
     @overload
-    def submit(self, fn: str | Sequence[str] | Task | Job, /) -> ProminenceFuture[CompletedJob]: ...
+    def submit(
+        self, fn: str | Sequence[str | PathLike[str]] | Task | Job, /
+    ) -> ProminenceFuture[CompletedJob]: ...
     @overload
     def submit(
         self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs

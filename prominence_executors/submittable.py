@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence import Job, ParameterSet, Session, Task, Workflow, Zip
@@ -148,9 +149,12 @@ def function_name(function: Callable[..., Any]) -> str:
 
 
 def _literally(words: Sequence[Any]) -> str:
+    words = [fspath(word) if isinstance(word, PathLike) else word for word in words]
     for number, word in enumerate(words):
         if not isinstance(word, str):
-            raise TypeError(f"word {number} of the command is {word!r}: every word must be a string")
+            raise TypeError(
+                f"word {number} of the command is {word!r}: every word must be a string or a path"
+            )
     return literally(words)
 
 

@@ -11,6 +11,8 @@ from prominence import InputFile, Job, Session, Task
 from prominence.exceptions import InvalidDescription, ProminenceError, TaskExitError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.service import LocalService
 
     from prominence_executors import ProminenceExecutor
@@ -73,6 +75,12 @@ def test_inputs_environment_and_outputs(executor: ProminenceExecutor) -> None:
 def test_an_empty_command_is_refused(executor: ProminenceExecutor, command: Any) -> None:
     with pytest.raises(ValueError, match="empty"):
         executor.submit(command)
+
+
+def test_words_may_be_paths(executor: ProminenceExecutor, tmp_path: Path) -> None:
+    (tmp_path / "two words").write_text("found\n")
+
+    assert executor.submit(["cat", tmp_path / "two words"]).result().stdout == "found\n"
 
 
 def test_words_must_be_strings(executor: ProminenceExecutor) -> None:

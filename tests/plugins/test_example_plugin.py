@@ -61,6 +61,14 @@ def test_its_verb_works_and_can_be_disabled(installed: Path) -> None:
     assert "No such command 'cpu-limit'" in disabled.stderr
 
 
+def test_calls_of_it_are_traced(installed: Path) -> None:
+    used = _run(installed, "-m", "prominence", "cpu-limit", PROMINENCE_TRACE_PLUGINS="1")
+
+    (line,) = (line for line in used.stderr.splitlines() if "prominence_commands calls" in line)
+    assert line.startswith("prominence: ")
+    assert "cpu-limit" in line
+
+
 def test_its_executor_runs_jobs_and_its_veto_stops_them(installed: Path, service: LocalService) -> None:
     script = (
         "import prominence_executors\n"

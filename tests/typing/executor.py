@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, assert_type
 
 from prominence import Job, Resources, Task
@@ -55,7 +56,7 @@ def functions(executor: ProminenceExecutor) -> None:
 
 def commands(executor: ProminenceExecutor) -> None:
     assert_type(executor.submit("make mesh").result(), CompletedJob)
-    assert_type(executor.submit(["make", "mesh"]).result().returncode, int)
+    assert_type(executor.submit(["make", Path("mesh")]).result().returncode, int)
     assert_type(executor.submit(Task(image="alpine", command="true")), ProminenceFuture[CompletedJob])
     assert_type(executor.submit(Job(name="job")).result().job, Job)
     executor.submit("echo", "hello")  # type: ignore[call-overload]
