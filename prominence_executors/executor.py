@@ -9,7 +9,7 @@ import weakref
 from concurrent.futures import Executor
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from prominence import Session
 from prominence.description.checks import is_whole
@@ -313,6 +313,9 @@ class ProminenceExecutor(Executor):
     def stats(self) -> ExecutorStats:
         """Numbers of this executor's calls by their state, as last heard and without asking."""
         return self._group.stats()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an executor belongs to its process: make another one where it is needed")
 
     def __repr__(self) -> str:
         described = " ".join(f"{name}={value!r}" for name, value in self._described().items())

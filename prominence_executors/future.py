@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from prominence.exceptions import ProminenceError
 from prominence.logs import about, logger
@@ -196,6 +196,9 @@ class ProminenceFuture(Future[R]):
         self._snapshot = snapshot
         if (job := self._job) is not None:
             job.known_as(snapshot.id, snapshot)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a future belongs to its process: pass on its result(), or the id of its job")
 
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {"job": self.job_id, "name": self._work.job_name, "status": self.status}

@@ -336,6 +336,15 @@ def test_an_argument_that_cannot_be_pickled_fails_the_future_alone(
     assert len(session.client.list_jobs(everything=True).entries) == before
 
 
+def test_what_belongs_to_this_process_says_what_to_pass_on(executor: ProminenceExecutor) -> None:
+    future = executor.submit(len, "four")
+
+    with pytest.raises(TypeError, match=r"a future belongs to its process: pass on its result\(\)"):
+        executor.submit(lambda given: given.result(), future).result()
+    with pytest.raises(TypeError, match="an executor belongs to its process: make another one"):
+        executor.submit(lambda: executor.submit(len, "")).result()
+
+
 def test_a_value_that_cannot_be_pickled_is_told(executor: ProminenceExecutor) -> None:
     with pytest.raises(ResultNotPicklable, match=r"value cannot be pickled: TypeError: .*lock") as caught:
         executor.submit(threading.Lock).result()
