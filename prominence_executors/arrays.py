@@ -35,7 +35,7 @@ from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot, log_state
 from prominence.sources import JobSource
 from prominence_executors.array_fence import ArrayFence
-from prominence_executors.calls import packing
+from prominence_executors.calls.packing import index_of
 from prominence_executors.fence import Fence
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from prominence.snapshot import WorkflowSnapshot
     from prominence.threads import WorkThreads
     from prominence_executors.attempts import Call
-    from prominence_executors.calls.objects import Copy, ObjectStore
+    from prominence_executors.calls.objects import Copy
     from prominence_executors.fence import Claim
 
 T = TypeVar("T")
@@ -72,7 +72,16 @@ class Array:
 
     calls: Sequence[Call]
     workflow: Callable[[Sequence[int]], Workflow]
-    contents: Mapping[str, Copy]
+    contents: Mapping[str, Copy] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentArray:
+    """Calls, by index, that another process has sent as a workflow."""
+
+    calls: Mapping[int, Call]
+    workflow_id: int
+    fence: ArrayFence | None
 
 
 class Listener(Protocol):
@@ -92,13 +101,12 @@ class Listener(Protocol):
 
 
 class ArrayRun:
-    """The wanted ones of an array's calls, sent together and followed as one workflow."""
+    """Calls of an array, by index, that are sent together and followed as one workflow."""
 
     def __init__(
         self,
         session: Session,
-        array: Array,
-        wanted: Sequence[int],
+        calls: Mapping[int, Call],
         collectors: WorkThreads,
         listener: Listener,
         *,
@@ -106,8 +114,7 @@ class ArrayRun:
     ) -> None:
         """``follow`` has a workflow's states told, as :meth:`prominence.Workflow.follow`."""
         self._session = session
-        self._array = array
-        self._left = {index: array.calls[index] for index in wanted}
+        self._left = dict(calls)
         self._collectors = collectors
         self._listener = listener
         self._follow_workflow = follow
@@ -120,20 +127,34 @@ class ArrayRun:
         self._is_collecting = False
         self._has_news = False
 
-    def start(self, objects: ObjectStore, fences: str, marks: Mapping[str, str]) -> None:
-        """Store what the jobs need, submit the workflow, and return when that is done.
+    def start(
+        self,
+        array: Array,
+        fences: str,
+        marks: Mapping[str, str] | None = None,
+        before_sending: Callable[[], None] | None = None,
+    ) -> None:
+        """Submit the workflow, and return when that is done.
 
         ``fences`` is what keys of fences begin with; ``marks`` are labels of the workflow and its jobs.
+        ``before_sending`` may raise to prevent that, each time that it is to be sent.
         """
         try:
-            objects.ensure(self._array.contents)
-            self._array.contents = {}  # not to be kept until the workflow's end
             self._make_fences(fences)
             if self._left:
-                self._submit(marks)
+                self._submit(array, marks, before_sending)
                 self._follow()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the calls' outcome
-            self._fail(error)
+            self.fail(error)
+
+    def take_over(self, sent: SentArray) -> None:
+        """Go on with what another process has sent."""
+        self._workflow = self._known(sent.workflow_id)
+        self._fence = sent.fence
+        try:
+            self._follow()
+        except BaseException as error:  # noqa: BLE001 - the same
+            self.fail(error)
 
     def _make_fences(self, prefix: str) -> None:
         client = self._session.client
@@ -147,17 +168,20 @@ class ArrayRun:
             else:
                 self._listener.is_left_out(self._left.pop(index))
 
-    def _submit(self, marks: Mapping[str, str]) -> None:
-        self._workflow = self._array.workflow(list(self._left))
+    def _submit(
+        self, array: Array, marks: Mapping[str, str] | None, before_sending: Callable[[], None] | None
+    ) -> None:
+        self._workflow = array.workflow(list(self._left))
         if self._fence is not None:
             (template,) = self._workflow.jobs
             self._fence.guard(template, may_rerun=self._one_call.options.may_rerun)
         try:
-            self._workflow.create(has_fence=self._fence is not None, marks=marks)
+            has_fence = self._fence is not None
+            self._workflow.create(has_fence=has_fence, marks=marks, before_sending=before_sending)
         except (SubmissionUncertain, ServiceUnavailable, ServiceError) as error:
             if self._fence is None:
                 raise
-            self._goes_on_as(self._fence.gate.claim_after(error))
+            self._goes_on_as(self._fence.gate.claim_after(error).workflow_id or 0)
 
     @property
     def _one_call(self) -> Call:
@@ -180,13 +204,14 @@ class ArrayRun:
         try:
             self._collectors.add(self._collect_while_there_is_news)
         except RuntimeError as error:  # no thread can be started
-            self._fail(error)
+            self.fail(error)
 
     def _failed(self, workflow: Workflow, error: BaseException) -> None:
         if workflow is self._workflow:
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """Tell it of all calls that are left."""
         for index in list(self._left):
             self._fail_one(index, error)
 
@@ -217,7 +242,7 @@ class ArrayRun:
                 pause = _PAUSE_PER_COLLECTION * (clock.monotonic() - began)
                 clock.sleep(min(max(pause, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            self._fail(error)
+            self.fail(error)
 
     def _collect(self) -> None:
         """Take note of the workflow's jobs; those that have ended are described, by hundreds."""
@@ -248,7 +273,7 @@ class ArrayRun:
         """The jobs of calls, by index; of several the youngest, which is the last try."""
         entries = self._session.client.list_workflow_jobs(self._workflow.id or 0).entries
         by_age = sorted(entries, key=lambda entry: int(entry["id"]))
-        return {int((entry.get("parameters") or {}).get(packing.INDEX, -1)): entry for entry in by_age}
+        return {index: entry for entry in by_age if (index := index_of(entry)) is not None}
 
     def _settle_rest(self) -> bool:
         """The workflow has ended: every job of it has, too, whatever the listings say so far.
@@ -276,21 +301,26 @@ class ArrayRun:
         if self._fence is None or self._is_gate_ours:
             return False
         try:
-            claim = claim_of(self._fence.gate)
+            owner = claim_of(self._fence.gate).workflow_id
         except NotFound:  # somebody has deleted the session: what the jobs say of themselves counts
             return False
-        self._is_gate_ours = claim.workflow_id == self._workflow.id
-        if self._is_gate_ours or claim.workflow_id is None:
+        self._is_gate_ours = owner == self._workflow.id
+        if self._is_gate_ours or owner is None:
             return False
-        self._goes_on_as(claim)
+        self._goes_on_as(owner)
         self._follow()
         return True
 
-    def _goes_on_as(self, claim: Claim) -> None:
+    def _known(self, workflow_id: int) -> Workflow:
+        workflow = Workflow(session=self._session)
+        workflow.known_as(workflow_id, None)
+        return workflow
+
+    def _goes_on_as(self, workflow_id: int) -> None:
         log_of_ours = about(log, "workflow", self._workflow.id, self._workflow.name)
-        log_of_ours.warning("its calls go on as workflow %s, which claimed them first", claim.workflow_id)
+        log_of_ours.warning("its calls go on as workflow %s, which claimed them first", workflow_id)
         with self._lock:
-            self._workflow = Workflow(id=claim.workflow_id, session=self._session)
+            self._workflow = self._known(workflow_id)
             self._is_gate_ours = True
             self._has_ended = False
             self._seen.clear()

@@ -46,10 +46,9 @@ if TYPE_CHECKING:
 
     from prominence import Session
     from prominence.exceptions import ProminenceError
-    from prominence_executors.arrays import Array
+    from prominence_executors.arrays import Array, SentArray
     from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.progress import Row
     from prominence_executors.sessions.driving import Driving
 
 log = logger(__name__)
@@ -161,7 +160,6 @@ class Group:
 
     def abandon(self) -> None:
         """Let nobody wait for these futures any more; they get their outcomes all the same."""
-        self._dispatcher.end_progress(self)
         with self._condition:
             self._unfinished.clear()
             self._is_abandoned = True
@@ -181,15 +179,9 @@ class Group:
             under_way = (each for each in self._unfinished if job_id in each._job_ids())  # noqa: SLF001 - the same
             return next(under_way, None) or self._ended_by_job.get(job_id)
 
-    @property
-    def has_ended(self) -> bool:
-        """No futures are taken any more, and all have their outcomes."""
-        return not (self._is_open or self._unfinished or self._holds)
-
     def stats(self) -> ExecutorStats:
-        with self._condition:  # which is not held for as long as counting takes
-            unfinished, ended = list(self._unfinished), self._ended.copy()
-        return ExecutorStats.of(unfinished, ended)
+        with self._condition:
+            return ExecutorStats.of(self._unfinished, self._ended)
 
     def wait_for_late(self) -> None:
         """Return when no more futures will be added."""
@@ -222,7 +214,6 @@ class Dispatcher:
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
         self._claims = ClaimReader(session, self._fetchers)
         self.collectors = WorkThreads("prominence-collector", _COLLECTORS)
-        self.progress: Row | None = None
 
     @cached_property
     def name(self) -> str:
@@ -248,10 +239,8 @@ class Dispatcher:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         for call in sending.calls:
             group.add(call.future, is_late=is_late)
-            if self._driving is not None:
-                self._driving.note(call)
-        if self.progress is not None:
-            self.progress.begin()
+        if self._driving is not None:
+            self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
         with self._lock:
             self._pending.append((sending, group))
         self._send_what_may()
@@ -260,8 +249,6 @@ class Dispatcher:
         """Bring back the outcome of a call that was sent by another process."""
         group.add(call.future)
         call.future.set_running_or_notify_cancel()
-        if self.progress is not None:
-            self.progress.begin()
         with self._lock:
             self._in_flight += 1
         snapshot = call.future.last_snapshot
@@ -269,6 +256,15 @@ class Dispatcher:
             self.changed(call, group, snapshot)
         else:
             self.follow(call, group)
+
+    def take_over_array(self, sent: SentArray, group: Group) -> None:
+        """The same for calls that were sent as one workflow."""
+        for call in sent.calls.values():
+            group.add(call.future)
+            call.future.set_running_or_notify_cancel()
+        with self._lock:
+            self._in_flight += len(sent.calls)
+        ArrayRun(self.session, sent.calls, self.collectors, _Listener(self, group)).take_over(sent)
 
     def finish(self, group: Group) -> None:
         """Bring a group to its end, in the way that the executor was made for."""
@@ -285,14 +281,8 @@ class Dispatcher:
         if group.is_root:
             self.collectors.join()
             self._fetchers.join()
-            self.end_progress(group)
             if self._driving is not None:
                 self._driving.end()
-
-    def end_progress(self, group: Group) -> None:
-        """Nobody waits for the group any more."""
-        if group.is_root and self.progress is not None:
-            self.progress.end()
 
     def forget(self, group: Group) -> None:
         """Delete what is stored with the service for these calls.
@@ -372,8 +362,14 @@ class Dispatcher:
         if isinstance(sending, Call):
             self._send_call(sending, group)
             return
-        run = ArrayRun(self.session, sending, wanted, self.collectors, _Listener(self, group))
-        run.start(self.objects, self._fence_pages.prefix, names.marks(self.name))
+        calls = {index: sending.calls[index] for index in wanted}
+        run = ArrayRun(self.session, calls, self.collectors, _Listener(self, group))
+        try:
+            self._prepare(sending)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the futures' outcome
+            run.fail(error)
+        else:
+            run.start(sending, self._fence_pages.prefix, self._marks(sending), self._before_sending)
 
     def send_alone(self, call: Call, group: Group) -> None:
         """Send a call that was taken to be sent with others."""
@@ -384,17 +380,28 @@ class Dispatcher:
 
     def _send_call(self, call: Call, group: Group) -> None:
         try:
-            if self._driving is not None:
-                self._driving.admit(call)
-            self.objects.ensure(call.contents or {})
-            call.contents = None  # not to be kept until the job's end
-            noted = None if call.noted is None else str(call.noted)
-            check = None if self._driving is None else self._driving.check
-            revision = call.submit(self.session, self._fence_pages, names.marks(self.name, noted), check)
+            self._prepare(call)
+            revision = call.submit(self.session, self._fence_pages, self._marks(call), self._before_sending)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
             self._fail(call, group, error)
         else:
             self.follow(call, group, revision)
+
+    def _prepare(self, sending: Call | Array) -> None:
+        """Return when it may be sent."""
+        if self._driving is not None:
+            self._driving.admit(sending.calls[-1])
+        self.objects.ensure(sending.contents or {})
+        sending.contents = None  # not to be kept until the end
+
+    @property
+    def _before_sending(self) -> Callable[[], None] | None:
+        return None if self._driving is None else self._driving.check
+
+    def _marks(self, sending: Call | Array) -> dict[str, str]:
+        """Labels of its jobs; those of an array have its first call's."""
+        noted = sending.calls[0].noted
+        return names.marks(self.name, None if noted is None else str(noted))
 
     def follow(self, call: Call, group: Group, revision: int | None = None) -> None:
         job_id = call.future.job_id

@@ -163,6 +163,12 @@ def is_chunk(command: str) -> bool:
     return len(command.split()) > _WORDS_OF_A_CALL
 
 
+def index_of(job: Mapping[str, Any]) -> int | None:
+    """Which of an array's chunks a job is for, from the API's JSON; None for one that is of no array."""
+    index = (job.get("parameters") or {}).get(INDEX)
+    return None if index is None else int(index)
+
+
 @cache
 def runner() -> bytes:
     """The program that makes the call in the job."""

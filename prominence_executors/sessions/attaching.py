@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Final
 from prominence.description.rules import CALL_LABEL, SESSION_LABEL, SUBMISSION_LABEL
 from prominence.exceptions import SessionNotFound
 from prominence.logs import about, logger
-from prominence.snapshot import JobSnapshot
+from prominence.snapshot import JobSnapshot, WorkflowSnapshot
+from prominence_executors.calls.packing import index_of
 from prominence_executors.sessions import names
 from prominence_executors.sessions.driving import order_of_drivers
 from prominence_executors.sessions.manifest import CallId, CallRecord, read_manifest
 from prominence_executors.sessions.sent import call_of, described
+from prominence_executors.sessions.sent_arrays import array_of, workflows_of_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from prominence import Session
+    from prominence_executors.arrays import SentArray
     from prominence_executors.attempts import Call
     from prominence_executors.sessions.sent import Entry
+    from prominence_executors.sessions.sent_arrays import ArrayWorkflow
     from prominence_executors.submittable import Submittable
 
 log = logger(__name__)
@@ -43,41 +47,101 @@ def check_exists(session: Session, name: str) -> None:
         raise SessionNotFound(f"the service has no session {name!r} of this user")
 
 
-def found_again(name: str, calls: Submittable) -> tuple[list[Call], list[UnsentCall]]:
-    """The calls of a session in the order in which they were submitted.
+@dataclass(frozen=True, slots=True)
+class FoundAgain:
+    """The calls of a session that were sent, in the order in which they were submitted, and the others.
 
-    Returns at once when all were sent, else only when nothing more can arrive of what its driver sent last.
+    Those of ``calls`` that were sent as jobs of their own are ``alone``.
     """
+
+    calls: list[Call]
+    alone: list[Call]
+    arrays: list[SentArray]
+    unsent: list[UnsentCall]
+
+
+def found_again(name: str, calls: Submittable) -> FoundAgain:
+    """Returns at once when all were sent, else only when nothing more can arrive of what was sent last."""
     session = calls.session
     places = order_of_drivers(session, name)
     records = read_manifest(session.client, name)
-    jobs = _all_that_arrived(session, name, records)
-    found: list[Call] = []
-    unsent: list[UnsentCall] = []
-    for call_id in sorted({*records, *jobs}, key=lambda each: (places.get(each.driver, -1), each.ordinal)):
-        if call_id in jobs:
-            found.append(call_of(_attempts(jobs[call_id]), records.get(call_id), calls))
-            found[-1].noted = call_id
-        else:
-            unsent.append(UnsentCall(records[call_id].name, *call_id))
-    return found, unsent
+    arrived = _all_that_arrived(session, name, records)
+    alone = {
+        call_id: call_of(_attempts(jobs), records.get(call_id), calls)
+        for call_id, jobs in arrived.jobs.items()
+    }
+    arrays = arrived.arrays({call: record for call, record in records.items() if call not in alone}, calls)
+    in_arrays = {
+        CallId(first.driver, first.ordinal + index): call
+        for first, array in arrays.items()
+        for index, call in array.calls.items()
+    }
+    found, unsent = {**alone, **in_arrays}, set(records).difference(alone, in_arrays)
+    for call_id, call in found.items():
+        call.noted = call_id
+
+    def place(call_id: CallId) -> tuple[int, int]:
+        return places.get(call_id.driver, -1), call_id.ordinal
+
+    return FoundAgain(
+        [found[call_id] for call_id in sorted(found, key=place)],
+        list(alone.values()),
+        list(arrays.values()),
+        [UnsentCall(records[call_id].name, *call_id) for call_id in sorted(unsent, key=place)],
+    )
 
 
-def _all_that_arrived(
-    session: Session, name: str, records: Mapping[CallId, CallRecord]
-) -> dict[CallId, list[Entry]]:
-    """The jobs of each call; looked for again, as listings miss jobs, and the last may be on their way."""
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """What the service has of a session: jobs by call, and workflows by the first call of an array."""
+
+    jobs: dict[CallId, list[Entry]]
+    workflows: dict[CallId, ArrayWorkflow]
+
+    def may_have_more(self, call_id: CallId, record: CallRecord) -> bool:
+        """Whether something may still arrive for a call: its first job, or one after that has failed."""
+        if jobs := self.jobs.get(call_id):
+            last = JobSnapshot(max(jobs, key=lambda entry: int(entry["id"])))
+            return len(jobs) <= record.most_retries and last.has_ended and not last.succeeded
+        if (workflow := self._workflow_of(call_id, record)) is None:
+            return True
+        return record.most_retries > 0 and not WorkflowSnapshot(workflow.entry).succeeded
+
+    def arrays(self, records: Mapping[CallId, CallRecord], calls: Submittable) -> dict[CallId, SentArray]:
+        """The arrays of those of these calls that were sent as such."""
+        members: dict[CallId, dict[int, CallRecord]] = {}
+        for call_id, record in records.items():
+            if record.index is not None and self._workflow_of(call_id, record) is not None:
+                members.setdefault(_first_of_array(call_id, record.index), {})[record.index] = record
+        return {
+            first: array_of(self.workflows[first].entry, found, calls) for first, found in members.items()
+        }
+
+    def _workflow_of(self, call_id: CallId, record: CallRecord) -> ArrayWorkflow | None:
+        if record.index is None:
+            return None
+        workflow = self.workflows.get(_first_of_array(call_id, record.index))
+        return workflow if workflow is not None and record.index in workflow.indexes else None
+
+
+def _first_of_array(call_id: CallId, index: int) -> CallId:
+    return CallId(call_id.driver, call_id.ordinal - index)
+
+
+def _all_that_arrived(session: Session, name: str, records: Mapping[CallId, CallRecord]) -> _Arrived:
+    """What was sent; looked for again, as listings miss jobs, and the last may be on their way."""
     client = session.client
     ends = client.clock.monotonic() + client.settle_window
     known: dict[int, Entry] = {}
     while True:
         listed = client.list_jobs(everything=True, label=(SESSION_LABEL, name)).entries
-        new = [int(entry["id"]) for entry in listed if int(entry["id"]) not in known]
+        alone = [int(entry["id"]) for entry in listed if index_of(entry) is None]
+        new = [job_id for job_id in alone if job_id not in known]
         known.update((int(entry["id"]), entry) for entry in described(client, new))
-        jobs = _by_call(name, known.values())
+        arrived = _Arrived(_by_call(name, known.values()), workflows_of_arrays(client, name))
         left = ends - client.clock.monotonic()
-        if left <= 0 or not any(_may_have_more(record, jobs.get(call)) for call, record in records.items()):
-            return jobs
+        if left <= 0 or not any(arrived.may_have_more(*each) for each in records.items()):
+            return arrived
         client.clock.sleep(min(_LOOKED_EVERY_S, left))
 
 
@@ -88,15 +152,6 @@ def _by_call(name: str, entries: Iterable[Entry]) -> dict[CallId, list[Entry]]:
         if labels.get(SESSION_LABEL) == name and CALL_LABEL in labels and SUBMISSION_LABEL in labels:
             found.setdefault(CallId.parse(labels[CALL_LABEL]), []).append(entry)
     return found
-
-
-def _may_have_more(record: CallRecord, jobs: Sequence[Entry] | None) -> bool:
-    """Whether a job that was sent for a call may still arrive: its first, or one after it has failed."""
-    if jobs is None:
-        return True
-    last = JobSnapshot(max(jobs, key=lambda entry: int(entry["id"])))
-    is_tried_again = len(jobs) <= record.infrastructure_retries + record.user_retries
-    return is_tried_again and last.has_ended and not last.succeeded
 
 
 def _attempts(jobs: Sequence[Entry]) -> list[Entry]:

@@ -14,6 +14,8 @@ from prominence_executors.sessions.manifest import CallRecord, Manifest
 from prominence_executors.sessions.process import is_alive, this_process
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from prominence import Session
     from prominence_executors.attempts import Call
 
@@ -39,11 +41,11 @@ class Driving:
         )
         self._manifest = Manifest(client, name, self._driver, session.sender.add)
 
-    def note(self, call: Call) -> None:
-        """Take a call down, so that its jobs can be marked with it."""
-        work, retries = call.work, call.options.retries
-        record = CallRecord(work.kind, work.job_name, retries.infrastructure, retries.user)
-        call.noted = self._manifest.add(record)
+    def note(self, calls: Sequence[Call], *, is_array: bool) -> None:
+        """Take calls down that are sent together, so that their jobs can be marked with them."""
+        records = [_record(call, index if is_array else None) for index, call in enumerate(calls)]
+        for call, noted in zip(calls, self._manifest.add(records), strict=True):
+            call.noted = noted
 
     def admit(self, call: Call) -> None:
         """Return when the call may be sent: others could find it, and no other process drives the session.
@@ -75,6 +77,11 @@ class Driving:
         except NotFound:
             return None
         return is_alive(process)
+
+
+def _record(call: Call, index: int | None) -> CallRecord:
+    work, retries = call.work, call.options.retries
+    return CallRecord(work.kind, work.job_name, retries.infrastructure, retries.user, index)
 
 
 def order_of_drivers(session: Session, name: str) -> dict[str, int]:

@@ -18,7 +18,7 @@ from prominence.logs import logger
 from prominence_executors.sessions import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prominence import ProminenceClient
 
@@ -53,6 +53,12 @@ class CallRecord:
     name: str
     infrastructure_retries: int = 0
     user_retries: int = 0
+    index: int | None = None
+    """Its place in an array, whose calls are noted one after the other; None for one that is sent alone."""
+
+    @property
+    def most_retries(self) -> int:
+        return self.infrastructure_retries + self.user_retries
 
 
 class Manifest:
@@ -76,15 +82,16 @@ class Manifest:
         self._is_writing = False
         self._will_write = False
 
-    def add(self, call: CallRecord) -> CallId:
-        """Take a call down; it is written soon, and :meth:`ensure` tells when."""
+    def add(self, calls: Iterable[CallRecord]) -> list[CallId]:
+        """Take calls down; they are written soon, and :meth:`ensure` tells when."""
         with self._condition:
-            self._unwritten.append(replace(call, name=call.name[:_NAME_CHARACTERS]))
-            number = CallId(self._driver, self._written + len(self._unwritten) - 1)
+            first = self._written + len(self._unwritten)
+            self._unwritten += [replace(call, name=call.name[:_NAME_CHARACTERS]) for call in calls]
+            end = self._written + len(self._unwritten)
             will_write, self._will_write = self._will_write, True
         if not will_write:
             self._in_background(self._write_soon)
-        return number
+        return [CallId(self._driver, ordinal) for ordinal in range(first, end)]
 
     def ensure(self, call: CallId) -> None:
         """Return when the call is in the store; raises what :meth:`ProminenceClient.kv_set` raises."""

@@ -12,7 +12,7 @@ from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot
 from prominence.sources import JobSource
 from prominence_executors.attempts import Attempt, Call, Retries
-from prominence_executors.calls.packing import is_call, is_chunk
+from prominence_executors.calls.packing import INDEX, index_of, is_call, is_chunk
 from prominence_executors.failures import failure
 from prominence_executors.fence import Fence
 from prominence_executors.outcome import call_value, completed_command, item_outcomes
@@ -82,10 +82,8 @@ def call_of(jobs: Sequence[Entry], record: CallRecord | None, calls: Submittable
     """
     *earlier, last = (JobSnapshot(entry) for entry in jobs)
     work = _work(last, calls, record)
-    rules = _fence_words(last)
-    retries = Retries() if record is None else Retries(record.infrastructure_retries, record.user_retries)
-    options = replace(calls.options, retries=retries, rerun="never" if NO_RERUN in rules else "allowed")
-    call = replace(calls, options=options).call_for(work)
+    rules = fence_words(last.entry)
+    call = with_rules_of(calls, record, rules).call_for(work)
     call.fence = Fence(calls.session.client, rules[0]) if rules else None
     future = call.future
     future._failed_before([_attempt(work, each) for each in earlier])  # noqa: SLF001 - its own half of this
@@ -110,9 +108,16 @@ def _attempt(work: SentWork, snapshot: JobSnapshot) -> Attempt:
     return Attempt(job, snapshot, failure(job, snapshot, work.job_name) if has_failed else None)
 
 
-def _fence_words(snapshot: JobSnapshot) -> list[str]:
+def fence_words(job: Entry) -> list[str]:
     """The key by which a job claims its call, then words for what is allowed; none without a fence."""
-    return str(snapshot.entry["tasks"][0].get("env", {}).get(VARIABLE, "")).split()
+    return str(job["tasks"][0].get("env", {}).get(VARIABLE, "")).split()
+
+
+def with_rules_of(calls: Submittable, record: CallRecord | None, fence: Sequence[str]) -> Submittable:
+    """Makes calls that are tried again as a session has noted, and made again as their fence allows."""
+    retries = Retries() if record is None else Retries(record.infrastructure_retries, record.user_retries)
+    options = replace(calls.options, retries=retries, rerun="never" if NO_RERUN in fence else "allowed")
+    return replace(calls, options=options)
 
 
 def _submitted_as(client: ProminenceClient, job_id: int) -> Entry | None:
@@ -132,6 +137,9 @@ def _submitted_as(client: ProminenceClient, job_id: int) -> Entry | None:
         return None
     for task in description["tasks"]:
         task.get("env", {}).pop(VARIABLE, None)
+    if (index := index_of(found[0])) is not None:  # it is sent alone from now on
+        task = description["tasks"][0]
+        task["cmd"] = str(task["cmd"]).replace(f"${INDEX}", str(index))
     return description
 
 

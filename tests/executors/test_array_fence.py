@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.arrays import array_of, value
 from support.repeated import Blocker, Runs, lose_supervisor, sent
 from support.service import LocalService
 from support.until import until
@@ -24,10 +25,8 @@ from prominence_executors import ProminenceExecutor, Retries
 from prominence_executors.runner.fence import FREE, VARIABLE, gate_of, key_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from prominence_executors import ProminenceFuture
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +58,6 @@ def blocker(rough: LocalService) -> Iterator[Blocker]:
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path / "runs")
-
-
-def array_of(
-    executor: ProminenceExecutor, function: Callable[[int], Any], numbers: Sequence[int]
-) -> list[ProminenceFuture[Any]]:
-    """Futures of calls that are sent as one workflow, however few they are."""
-    array = executor._submittable().array(function, [[(number,)] for number in numbers])
-    assert array is not None
-    executor._dispatcher.add(array, executor._group)
-    return [call.future for call in array.calls]
-
-
-def value(future: ProminenceFuture[Any]) -> Any:
-    (outcome,) = future.result(120)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.value
 
 
 def workflow_of(session: Session) -> dict[str, Any]:

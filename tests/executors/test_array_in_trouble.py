@@ -42,7 +42,7 @@ AWAY: Final = Trouble(page(503), has_effect=False)
 
 def committed(number: int) -> str:
     content = [
-        *runner.record({"kind": "started", "nonce": NONCE}),
+        *runner.record({"kind": "started", "items": 1, "nonce": NONCE}),
         *runner.record({"kind": "values", "count": 1}, *runner.dumps([number])),
     ]
     return base64.b64encode(b"".join(content)).decode() + "."

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from support.killed_driver import kill_after
 
 from prominence import Session
 from prominence_executors import ProminenceExecutor
@@ -23,27 +22,6 @@ CALLS = 10
 LINES = 2 * CALLS + 1
 
 
-def _kill_after(service: LocalService, session: str, file: Path, lines: int) -> None:
-    """Start a driver, and kill it when it has said so many lines."""
-    environment = {
-        **os.environ,
-        "PROMINENCE_URL": service.endpoint.url,
-        "PROMINENCE_TOKEN": service.endpoint.token,
-        "PROMINENCE_LOCAL_PYTHON": sys.executable,
-    }
-    with subprocess.Popen(
-        [sys.executable, str(DRIVER), session, str(CALLS), str(file)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as driver:
-        assert driver.stdout is not None
-        for _ in range(lines):
-            assert driver.stdout.readline()
-        driver.kill()
-
-
 @pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_every_call_that_was_sent_is_there_once_and_the_others_are_named(
     service: LocalService, tmp_path: Path, moments: int
@@ -53,7 +31,8 @@ def test_every_call_that_was_sent_is_there_once_and_the_others_are_named(
     for moment in range(moments):
         first, last = 1 + moment * LINES // moments, (moment + 1) * LINES // moments
         name, file = f"killed-{moments}-{moment}", tmp_path / f"{moment}"
-        _kill_after(service, name, file, random.randint(first, last))
+        words = [name, str(CALLS), str(file)]
+        kill_after(service, DRIVER, words, lines=random.randint(first, last))
 
         with Session(replace(service.settings(), settle_window=1.0)) as session:
             executor = ProminenceExecutor.attach(name, service=session)

@@ -139,17 +139,17 @@ class SentTogether:
         self._alone: list[Call] = []
         self._workflow: Workflow | None = None
         self._changed: Callable[[WorkflowSnapshot], None]
+        self._array = array
         self._run = ArrayRun(
             self._session,
-            array,
-            range(len(tags)),
+            dict(enumerate(array.calls)),
             _AtOnce(),  # type: ignore[arg-type]
             self,
             follow=self._followed,
         )
 
     def submit(self) -> None:
-        self._run.start(ObjectStore(self._session.client, "campaign"), FENCES, {})
+        self._run.start(self._array, FENCES)
 
     def finish(self) -> None:
         while self._workflow is not None and not self._is_over():
