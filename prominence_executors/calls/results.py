@@ -57,7 +57,7 @@ class Record:
     """What the runner wrote at once: its header, and a pickle with its buffers where there is one."""
 
     header: dict[str, Any]
-    pieces: list[bytearray]
+    pieces: list[memoryview | bytearray]
 
     @classmethod
     def parse(cls, content: bytes) -> Record:
@@ -94,9 +94,9 @@ class Record:
         if not at or end > len(content) or hashed.hexdigest().encode() != sha256:
             raise ResultError("the result file is damaged: it is cut off, or has another checksum")
         ends = list(accumulate(sizes, initial=at))
+        pieces = [view[begin:end] for begin, end in pairwise(ends)]
         # What arrays lie in can be written to, as it could in the job.
-        pieces = [bytearray(view[begin:end]) for begin, end in pairwise(ends)]
-        return cls(header, pieces), end
+        return cls(header, [*pieces[:1], *map(bytearray, pieces[1:])]), end
 
     @property
     def kind(self) -> str:
