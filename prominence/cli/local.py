@@ -11,10 +11,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
+from rich.filesize import decimal
 
 from prominence.client.api import ProminenceClient
 from prominence.exceptions import LocalServiceError, ProminenceError
 from prominence.local import daemon
+from prominence.local.directory import StateDirectory
+from prominence.local.trees import bytes_below
 from prominence.settings import RuntimeSettings, Settings
 from prominence.version import __version__
 
@@ -125,9 +128,24 @@ def status(as_json: bool) -> None:
         "queued": states["idle"],
     }
     del shown["token"], shown["files_key"]
-    click.echo(json.dumps(shown) if as_json else "\n".join(f"{key}: {shown[key]}" for key in shown))
+    sizes = _sizes(StateDirectory(settings.directory))
+    if as_json:
+        click.echo(json.dumps({**shown, "bytes": sizes}))
+    else:
+        click.echo("\n".join(f"{key}: {shown[key]}" for key in shown))
+        click.echo(f"disk: {', '.join(f'{what} {decimal(size)}' for what, size in sizes.items())}")
     if (notice := daemon.version_notice(endpoint)) is not None:
         click.echo(f"prominence: {notice}", err=True)
+
+
+def _sizes(state: StateDirectory) -> dict[str, int]:
+    """Bytes of what the service keeps."""
+    kept = {
+        "jobs": (state.attempts, state.snapshots),
+        "uploads": (state.objects,),
+        "images": (state.images,),
+    }
+    return {what: sum(map(bytes_below, directories)) for what, directories in kept.items()}
 
 
 @local.command()

@@ -99,13 +99,18 @@ class Attempts:
         loader = self.load
         return [
             Attempt(
-                AttemptId(row["id"], row["attempt"]),
+                attempt_of(row),
                 _resources(row["resources"]),
                 loader,
                 row["priority"] or 0,
             )
             for row in rows
         ]
+
+
+def attempt_of(row: sqlite3.Row) -> AttemptId:
+    """The latest attempt of a job."""
+    return AttemptId(row["id"], row["attempt"])
 
 
 @lru_cache(maxsize=256)

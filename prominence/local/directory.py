@@ -13,6 +13,7 @@
         attempts/               one directory per job attempt, kept by the engine
         objects/                what was uploaded
         snapshots/              the latest snapshot of each job that has one
+        images/                 what an engine keeps of container images
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class StateDirectory:
         self.attempts = path / "attempts"
         self.objects = path / "objects"
         self.snapshots = path / "snapshots"
+        self.images = path / "images"
         self._endpoint = path / "endpoint.json"
         self._server = path / "service.lock"
         self._port = path / "port"

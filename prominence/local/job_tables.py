@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.description.rules import SUBMISSION_LABEL
-from prominence.local.engine import AttemptId
 from prominence.local.errors import NO_SUCH_JOB, Refusal
 from prominence.local.ledger import Created
 from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, JOBS, KEPT_S
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from prominence.local.engine import Change, Outcome
+    from prominence.local.engine import AttemptId, Change, Outcome
     from prominence.local.ledger import Ledger
     from prominence.local.listing import OutputKind
     from prominence.local.store import Store
@@ -225,11 +224,6 @@ class JobTables:
         self._ledger.update(JOBS, row["id"], succeeded=succeeded, **columns)
         if row["workflow"] is not None:
             self._workflows.job_ended(row, succeeded=succeeded, may_be_tried_again=may_be_tried_again)
-
-
-def attempt_of(row: sqlite3.Row) -> AttemptId:
-    """The latest attempt of a job."""
-    return AttemptId(row["id"], row["attempt"])
 
 
 def _has_succeeded(outcome: Outcome, policies: dict[str, Any]) -> bool:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prominence.description.rules import is_reserved
 from prominence.local import queue_limits
+from prominence.local.attempts import attempt_of
 from prominence.local.errors import Refusal
-from prominence.local.job_tables import attempt_of
 from prominence.local.listing import ACTIVE, JOBS
 from prominence.logs import about, logger
 
@@ -138,8 +138,7 @@ class Jobs:
             self.tables.delete(rows)
             await self._store.committed()
         except sqlite3.Error:
-            self.tables.end_as_deleted(attempts)
-            await self.cancel(attempts)
+            await self.end_unrecorded(attempts)
             raise
         self._ledger.tell_waiting()
         await self.cancel(attempts)
@@ -166,6 +165,11 @@ class Jobs:
         for some in _slices(attempts):
             await self._engine.cancel(some)
             await asyncio.sleep(0)  # there may be ten thousand, and other callers
+
+    async def end_unrecorded(self, attempts: Sequence[AttemptId]) -> None:
+        """Have the engine end attempts of jobs that are to be deleted, but could not be called so yet."""
+        self.tables.end_as_deleted(attempts)
+        await self.cancel(attempts)
 
     async def find(self, query: Query) -> Found:
         """The jobs that a listing asks for; with ``query.since`` waits for one that changed after it."""

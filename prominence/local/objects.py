@@ -5,6 +5,7 @@
     <state directory>/objects/
         contents/<first two digits>/<sha256>    read-only; several names may mean the same content
         incoming/                               what is being received; place-... is filled by a client
+        nameless/<sha256>                       contents for which the database has no name
 
 A name belongs to the user (``data.bin``) or to a group (``group/data.bin``). What a job uploads for
 itself has a key of its own kind.
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from prominence.clock import MACHINE_CLOCK, Clock
 from prominence.local.errors import Refusal
+from prominence.local.nameless import Nameless
 from prominence.local.store import BELOW, bounds
 from prominence.local.trees import remove_tree
 
@@ -64,18 +66,20 @@ class Objects:
         self._clock = clock
         self._contents = root / "contents"
         self._incoming = root / "incoming"
+        self.nameless = Nameless(self._contents, root / "nameless")
         self.user = user
 
     def open(self) -> None:
-        """Make the directories; remove files that a service which was killed left without a name."""
+        """Make the directories; remove what was being received, set aside what has no name."""
         for directory in (self._contents, self._incoming):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        named = {row["digest"] for row in self._store.read("select digest from objects")}
-        for left in (*self._incoming.iterdir(), *self._contents.glob("*/*")):
+        for left in self._incoming.iterdir():
             if left.is_dir() and not left.is_symlink():
                 remove_tree(left)
-            elif left.name not in named:
+            else:
                 left.unlink()
+        named = {row["digest"] for row in self._store.read("select digest from objects")}
+        self.nameless.sort(named)
 
     def key_of(self, name: str) -> str:
         """The key of an uploaded object's name; raises Refusal for a name that none can have."""

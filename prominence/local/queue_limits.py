@@ -8,13 +8,14 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from prominence.clock import MACHINE_CLOCK, Clock
-from prominence.local.engine import AttemptId
+from prominence.local.attempts import attempt_of
 from prominence.local.listing import AMONG
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
 
+    from prominence.local.engine import AttemptId
     from prominence.local.store import Store
 
 REASON: Final = "Maximum time queued was exceeded"
@@ -66,5 +67,5 @@ class QueueLimits:
         for row in rows:
             waited = max(0.0, now - (row["tried"] or row["created"]))
             end = now_here + row["minutes"] * self._minute_s - waited
-            heapq.heappush(self._ends, (end, AttemptId(row["id"], row["attempt"])))
+            heapq.heappush(self._ends, (end, attempt_of(row)))
             self._added.set()

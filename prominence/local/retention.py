@@ -108,7 +108,9 @@ class Pruner:
         now = self._clock.time()
         removed = 0
         if self._retention.days is not None:
-            removed += await self._remove_old(now - max(self._retention.days * _DAY_S, _SPARED_S))
+            before = now - max(self._retention.days * _DAY_S, _SPARED_S)
+            removed += await self._remove_old(before)
+            await asyncio.to_thread(self._objects.nameless.prune, before)
         if self._retention.gigabytes is not None:
             removed += await self._shrink(self._retention.gigabytes * _GB, now - _SPARED_S)
         if removed:

@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.clock import MACHINE_CLOCK, Clock
+from prominence.local.attempts import attempt_of
 from prominence.local.errors import NO_SUCH_JOB, Refusal, not_stored
-from prominence.local.job_tables import attempt_of
 from prominence.replacing import beside
 
 if TYPE_CHECKING:

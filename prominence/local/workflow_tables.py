@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.description.rules import SUBMISSION_LABEL, is_reserved
-from prominence.local.engine import AttemptId
+from prominence.local.attempts import attempt_of
 from prominence.local.errors import Refusal
 from prominence.local.ledger import Created
 from prominence.local.listing import ACTIVE, AMONG, IS_ACTIVE, WORKFLOWS
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
+    from prominence.local.engine import AttemptId
     from prominence.local.ledger import Ledger
     from prominence.local.store import Store
 
@@ -44,7 +45,8 @@ _UNKNOWN: Final = "Workflow does not exist"
 class WorkflowTables:
     """Changes and reads what is in the database; each change is made in one turn of the event loop.
 
-    ``due`` is set when jobs may be there to be made.
+    ``due`` is set when there may be something to do: jobs to be made, or ``deletions_due``, workflows whose
+    deletion could not be written down when it was asked for.
     """
 
     def __init__(self, store: Store, ledger: Ledger, *, idempotent: bool = True) -> None:
@@ -53,6 +55,7 @@ class WorkflowTables:
         self._idempotent = idempotent
         self.due = asyncio.Event()
         self.due.set()
+        self.deletions_due: set[int] = set()
         self._template_jobs = TemplateJobs(store, ledger)
         self._workflow_rows = WorkflowRows(store, ledger)
 
@@ -114,6 +117,14 @@ class WorkflowTables:
             attempts = [attempt for row in rows for attempt in self._delete(row)]
         return attempts if rows else None
 
+    def delete_later(self, ids: Iterable[int]) -> list[AttemptId]:
+        """Leave a deletion to be written down when that is possible; the attempts that can be ended now."""
+        active = [row["id"] for row in self._rows(ids) if row["status"] in ACTIVE]
+        self.deletions_due.update(active)
+        self.due.set()
+        jobs = f"select id, attempt from jobs where workflow in {AMONG} and {IS_ACTIVE} order by id"
+        return [attempt_of(job) for job in self._store.read(jobs, [json.dumps(active)])]
+
     def job_started(self, workflow: int, started: int) -> None:
         row = self._row(workflow)
         if row is not None and row["status"] == "idle":
@@ -123,6 +134,9 @@ class WorkflowTables:
         """Write down what the end of a workflow's job means for the workflow."""
         workflow = self._row(job["workflow"])
         if workflow is None or workflow["status"] not in ACTIVE:
+            return
+        if workflow["id"] in self.deletions_due:
+            self._delete(workflow)
             return
         if succeeded:
             self._store.write("update templates set done = done + 1 where id = ?", [job["template"]])
@@ -263,7 +277,7 @@ class WorkflowTables:
                 f" revision = id + ? where {active}",
                 (JOB_DELETED_REASON, revision),
             )
-        return [AttemptId(job["id"], job["attempt"]) for job in jobs]
+        return [attempt_of(job) for job in jobs]
 
     def _ready(self, workflow: int) -> list[int]:
         sql = "select id from templates where workflow = ? and unfinished_parents = 0 order by id"

@@ -42,6 +42,7 @@ class Workflows:
             await self.tables.due.wait()
             self.tables.due.clear()
             try:
+                await self._record_deletions()
                 while made := self.tables.make_jobs():
                     await self._store.committed()
                     self._ledger.tell_waiting()
@@ -73,12 +74,28 @@ class Workflows:
         await self._store.committed()
 
     async def delete(self, ids: Iterable[int]) -> bool:
-        """End workflows with their jobs; False when none of them is active."""
-        attempts = self.tables.delete(ids)
-        await self._store.committed()
+        """End workflows with their jobs; False when none of them is active.
+
+        Where that cannot be recorded the jobs are ended all the same, and it is recorded when it can be.
+        """
+        ids = list(ids)
+        try:
+            attempts = self.tables.delete(ids)
+            await self._store.committed()
+        except sqlite3.Error:
+            await self._jobs.end_unrecorded(self.tables.delete_later(ids))
+            raise
         self._ledger.tell_waiting()
         await self._jobs.cancel(attempts or ())
         return attempts is not None
+
+    async def _record_deletions(self) -> None:
+        if due := set(self.tables.deletions_due):
+            attempts = self.tables.delete(due)
+            await self._store.committed()
+            self.tables.deletions_due -= due
+            self._ledger.tell_waiting()
+            await self._jobs.cancel(attempts or ())
 
     async def find(self, query: Query) -> Found:
         """Workflows that changed after a revision, waited for; or those of a short listing."""

@@ -74,6 +74,10 @@ def test_a_round_of_it(local: LocalSettings) -> None:
     shown = json.loads(_run("status", "--json").stdout)
     assert (shown["url"], shown["cpus"], shown["memory"]) == (url, 3, 5.0)
     assert shown["directory"] == str(local.directory)
+    (local.directory / "objects" / "nameless").mkdir()
+    (local.directory / "objects" / "nameless" / "x").write_bytes(bytes(2500))
+    assert json.loads(_run("status", "--json").stdout)["bytes"] == {"jobs": 0, "uploads": 2500, "images": 0}
+    assert "disk: jobs 0 bytes, uploads 2.5 kB, images 0 bytes" in _run("status").stdout
     assert "token" not in _run("status").stdout
     assert _run("stop").returncode == 0
     assert _run("status").returncode == 3

@@ -209,7 +209,7 @@ def test_an_object_that_cannot_be_stored_is_refused_with_the_reason(own_service:
     assert requests.put(url, data=CONTENT, timeout=10).status_code == 200
 
 
-def test_files_without_a_name_do_not_outlive_the_service(own_service: LocalService) -> None:
+def test_files_without_a_name_are_set_aside(own_service: LocalService) -> None:
     upload(own_service, "named.bin")
     objects = own_service.directory / "objects"
     own_service.kill()
@@ -221,7 +221,30 @@ def test_files_without_a_name_do_not_outlive_the_service(own_service: LocalServi
 
     assert contents(own_service) == [hashlib.sha256(CONTENT).hexdigest()]
     assert list((objects / "incoming").iterdir()) == []
+    assert (objects / "nameless" / ("0" * 64)).read_bytes() == b"x"
     assert sizes(own_service) == {"named.bin": len(CONTENT)}
+
+
+def test_uploads_are_there_again_with_the_database_that_names_them(own_service: LocalService) -> None:
+    upload(own_service, "named.bin")
+    own_service.kill()
+    database = own_service.state.database
+    of_before = [each.rename(f"{each}.before") for each in own_service.directory.glob(f"{database.name}*")]
+    own_service.start()
+    assert (sizes(own_service), contents(own_service)) == ({}, [])
+    own_service.kill()
+    for each in own_service.directory.glob(f"{database.name}*"):
+        if each not in of_before:
+            each.unlink()
+    for each in of_before:
+        each.rename(each.with_suffix(""))
+
+    own_service.start()
+
+    artifacts = [{"url": "named.bin"}]
+    job_id = own_service.post_job("sha256sum named.bin", artifacts=artifacts)
+    assert own_service.ended(job_id)["status"] == "completed"
+    assert own_service.output(job_id).startswith(hashlib.sha256(CONTENT).hexdigest())
 
 
 def test_names_of_ones_group_are_listed_by_its_path(service: LocalService) -> None:

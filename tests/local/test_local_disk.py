@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.service import LocalService, is_alive, job, shell
@@ -129,6 +129,30 @@ def test_a_running_job_can_be_ended_while_the_disk_is_full(on_small_disk: LocalS
     filler.unlink()
     ended = on_small_disk.ended(job_id)
     assert (ended["status"], ended["statusReason"]) == ("deleted", "Job deleted by user")
+
+
+def test_a_workflow_can_be_ended_while_the_disk_is_full(on_small_disk: LocalService) -> None:
+    jobs = [{**job("sleep 600"), "name": "long"}, {**job("true"), "name": "after"}]
+    described = {"name": "w", "jobs": jobs, "dependencies": {"long": ["after"]}}
+    workflow_id = on_small_disk.request("POST", "/workflows", json=described).json()["id"]
+
+    def children() -> list[dict[str, Any]]:
+        query = {"id": str(workflow_id), "workflow": "true", "all": "true"}
+        return list(on_small_disk.get("/jobs", **query).json())
+
+    until(lambda: [each["status"] for each in children()] == ["running"])
+    job_id = children()[0]["id"]
+    claim = until(AttemptFiles(on_small_disk.state.attempts / f"{job_id}-1").claimed_by)
+    filler = _fill(on_small_disk.directory)
+
+    answer = on_small_disk.request("DELETE", f"/workflows/{workflow_id}")
+
+    assert answer.status_code in {200, 503}
+    until(lambda: not is_alive(claim.pid))
+    filler.unlink()
+    until(lambda: on_small_disk.get(f"/workflows/{workflow_id}").json()[0]["status"] == "deleted")
+    assert [(each["name"], each["status"]) for each in children()] == [("w/long", "deleted")]
+    on_small_disk.ended(on_small_disk.post_job("true"))
 
 
 def test_a_snapshot_for_which_there_is_no_room_is_refused(on_small_disk: LocalService) -> None:

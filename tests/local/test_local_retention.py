@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +76,19 @@ def test_old_jobs_go_with_their_files_and_younger_ones_stay(tmp_path: Path) -> N
         assert service.get("/jobs", constraint="a=b", all="true").json() == []
         assert requests.get(url, timeout=10).status_code == 404
         assert service.get(f"/jobs/{old}").json() == []
+
+
+def test_old_contents_without_a_name_go_too(tmp_path: Path) -> None:
+    service = _service(tmp_path, "30d")
+    nameless = service.directory / "objects" / "nameless"
+    nameless.mkdir(parents=True, mode=0o700)
+    for name, age in {"old": 31, "young": 29}.items():
+        (nameless / name).touch()
+        then = time.time() - age * DAY_S
+        os.utime(nameless / name, (then, then))
+
+    with service:
+        until(lambda: [each.name for each in nameless.iterdir()] == ["young"])
 
 
 def test_unfinished_jobs_are_never_touched(tmp_path: Path) -> None:
