@@ -36,6 +36,7 @@ def test_it_is_an_executor_with_real_futures(executor: ProminenceExecutor) -> No
     future = executor.submit(double, 4)
 
     assert isinstance(executor, concurrent.futures.Executor)
+    assert executor.with_options(name="other")._max_workers == 1000  # hosts read it
     assert isinstance(future, concurrent.futures.Future)
     assert concurrent.futures.wait([future]).done == {future}
     assert list(concurrent.futures.as_completed([future])) == [future]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.until import until
 
 from prominence import Artifact, InputFile, JobPolicies, Resources, Session
 from prominence.exceptions import InvalidDescription
@@ -129,6 +131,48 @@ def test_what_is_maps_own(name: str, value: Any, unused: ProminenceExecutor) -> 
         unused.map(len, ["text"], **{name: value})
 
     assert caught.value.field == name
+
+
+@pytest.mark.parametrize("what", [("true",), (len, "")], ids=["command", "function"])
+def test_options_are_those_of_the_job(
+    what: tuple[Any, ...], executor: ProminenceExecutor, session: Session
+) -> None:
+    special = executor.with_options(
+        image="alpine",
+        runtime="udocker",
+        resources=Resources(cpus=2, memory=3, walltime=9),
+        env={"WORD": "1"},
+        labels={"study": "one"},
+        policies=JobPolicies(maximum_retries=2, priority=1),
+        artifacts=[Artifact("http://127.0.0.1:9/some.tgz")],
+        input_files=[InputFile("in.txt", "x")],
+        output_files=["out.txt"],
+        output_directories=["folder"],
+        workdir="folder",
+        name="named",
+    )
+    future = special.submit(*what)
+    until(lambda: future.job.id or future.done())
+    future.kill()
+
+    (sent,) = session.client.describe_job(future.job.id).entries
+    (task,) = sent["tasks"]
+    assert (task["image"], task["runtime"], task["workdir"]) == ("alpine", "udocker", "folder")
+    assert task["env"]["WORD"] == "1"
+    assert (sent["name"], sent["labels"]["study"]) == ("named", "one")
+    assert [sent["resources"][name] for name in ("cpus", "memory", "walltime")] == [2, 3, 9]
+    assert (sent["policies"]["maximumRetries"], sent["policies"]["priority"]) == (2, 1)
+    assert "http://127.0.0.1:9/some.tgz" in [each["url"] for each in sent["artifacts"]]
+    assert "in.txt" in [each["filename"] for each in sent["inputs"]]
+    assert "out.txt" in [each["name"] for each in sent["outputFiles"]]
+    assert "folder" in [each["name"] for each in sent["outputDirs"]]
+
+
+def test_the_default_image_has_the_callers_python(executor: ProminenceExecutor) -> None:
+    future = executor.submit(len, "")
+    future.result()
+
+    assert future.job.tasks[0].image == "python:{}.{}-slim".format(*sys.version_info)
 
 
 def test_options_are_replaced_whole_and_others_kept(executor: ProminenceExecutor) -> None:
