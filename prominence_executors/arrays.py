@@ -9,10 +9,10 @@
                                                       whose is the gate?
                                                       detail of those that ended  -->  outcome of each
 
-The jobs are listed when the workflow's progress has changed, and no more often than a tenth of the time that
-allows; what a listing leaves out when the workflow has ended is followed job by job. Behind a fence another
-workflow may have been first at the gate, where a lost answer led to two: then that one is followed. The keys
-of calls are closed only after that has been looked at, for jobs of the other may not have come to theirs.
+The jobs are listed when the workflow's progress has changed, as often as that takes a tenth of the time, and
+at its end; what a listing leaves out then is followed job by job. Behind a fence another workflow may have
+been first at the gate, where a lost answer led to two: then that one is followed. The keys of calls are
+closed only after that has been looked at, for jobs of the other may not have come to theirs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ ARRAY_FROM: Final = 100
 """Calls from which they are sent as arrays."""
 ARRAY_MOST: Final = 5000
 
-_PAUSE_PER_COLLECTION: Final = 10.0
+_PAUSE_PER_LISTING: Final = 10.0
 _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 15.0
 _LOOKS_FOR_MISSING: Final = 5  # jobs are in no listing for a moment while they go from the queue to history
@@ -122,7 +122,8 @@ class ArrayRun:
         self._fence: ArrayFence | None = None
         self._is_gate_ours = False
         self._seen: set[int] = set()
-        self._lock = threading.Lock()
+        self._listing_s = 0.0
+        self._changes = threading.Condition()
         self._has_ended = False
         self._is_collecting = False
         self._has_news = False
@@ -193,10 +194,11 @@ class ArrayRun:
         self._follow_workflow(workflow, partial(self._changed, workflow), partial(self._failed, workflow))
 
     def _changed(self, workflow: Workflow, snapshot: WorkflowSnapshot) -> None:
-        with self._lock:
+        with self._changes:
             if workflow is not self._workflow:
                 return
             self._has_ended = self._has_ended or snapshot.has_ended
+            self._changes.notify_all()
             if self._is_collecting:
                 self._has_news = True
                 return
@@ -221,28 +223,32 @@ class ArrayRun:
 
     def _taken(self, index: int) -> Call | None:
         """The call, of which nothing more is to be told from here; None where all was."""
-        with self._lock:
+        with self._changes:
             return self._left.pop(index, None)
 
     def _collect_while_there_is_news(self) -> None:
         clock = self._session.client.clock
         try:
             while True:
-                began = clock.monotonic()
-                with self._lock:
+                with self._changes:
                     self._has_news = False
                     workflow, is_last = self._workflow, self._has_ended
                 self._bearing_outages(self._collect)
                 if is_last and workflow is self._workflow and self._settle_rest():
                     return
-                with self._lock:
+                with self._changes:
                     self._is_collecting = self._has_news
                     if not self._has_news:
                         return
-                pause = _PAUSE_PER_COLLECTION * (clock.monotonic() - began)
-                clock.sleep(min(max(pause, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
+                    ends = clock.monotonic() + self._pause_s
+                    while not self._has_ended and clock.monotonic() < ends:
+                        clock.wait(self._changes, ends - clock.monotonic())
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
             self.fail(error)
+
+    @property
+    def _pause_s(self) -> float:
+        return min(max(_PAUSE_PER_LISTING * self._listing_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
 
     def _collect(self) -> None:
         """Take note of the workflow's jobs; those that have ended are described, by hundreds."""
@@ -271,7 +277,10 @@ class ArrayRun:
 
     def _listed(self) -> dict[int, dict[str, Any]]:
         """The jobs of calls, by index; of several the youngest, which is the last try."""
+        clock = self._session.client.clock
+        began = clock.monotonic()
         entries = self._session.client.list_workflow_jobs(self._workflow.id or 0).entries
+        self._listing_s = clock.monotonic() - began
         by_age = sorted(entries, key=lambda entry: int(entry["id"]))
         return {index: entry for entry in by_age if (index := index_of(entry)) is not None}
 
@@ -319,7 +328,7 @@ class ArrayRun:
     def _goes_on_as(self, workflow_id: int) -> None:
         log_of_ours = about(log, "workflow", self._workflow.id, self._workflow.name)
         log_of_ours.warning("its calls go on as workflow %s, which claimed them first", workflow_id)
-        with self._lock:
+        with self._changes:
             self._workflow = self._known(workflow_id)
             self._is_gate_ours = True
             self._has_ended = False

@@ -25,13 +25,20 @@ ARRAYS, SIZE = 3, 4
 LINES = ARRAYS + ARRAYS * SIZE + 1
 
 
-@pytest.fixture(params=[pytest.param(False, id="plain"), pytest.param(True, id="rough")])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalService]:
-    with LocalService(tmp_path / "service", cpus=8, memory=64, rough=request.param) as running:
+@pytest.fixture
+def service(is_rough: bool, tmp_path: Path) -> Iterator[LocalService]:
+    with LocalService(tmp_path / "service", cpus=8, memory=64, rough=is_rough) as running:
         yield running
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("is_rough", "moments"),
+    [
+        (True, 2),
+        pytest.param(True, 20, marks=pytest.mark.full),
+        pytest.param(False, 20, marks=pytest.mark.full),
+    ],
+)
 def test_every_call_that_was_sent_is_there_once_and_the_others_are_named(
     service: LocalService, tmp_path: Path, moments: int
 ) -> None:
