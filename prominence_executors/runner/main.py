@@ -73,8 +73,12 @@ def call(result: Result, function: Callable[..., Any], args: Any, kwargs: Any) -
     try:
         value = made(function, args, kwargs)
     except BaseException as error:
+        if is_forked(result):
+            raise
         result.write_error("exception", error)
         return USER_ERROR
+    if is_forked(result):
+        return 0
     try:
         content = dumps(value)
     except BaseException as error:
@@ -94,6 +98,11 @@ def made(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return asyncio.run(value)
 
 
+def is_forked(result: Result) -> bool:
+    """Whether this is a child that the call has forked: it ends as a program does, and tells nothing."""
+    return os.getpid() != result.process
+
+
 def call_items(result: Result, function: Callable[..., Any], items: list[Any]) -> int:
     """One call after the other; an item that fails does not keep the next ones from being called."""
     with open(result.path, "ab") as file:
@@ -102,8 +111,12 @@ def call_items(result: Result, function: Callable[..., Any], items: list[Any]) -
             try:
                 value = made(function, args, {})
             except BaseException as error:
+                if is_forked(result):
+                    raise
                 outcomes.add_error("exception", error)
             else:
+                if is_forked(result):
+                    return 0
                 outcomes.add(value)
         outcomes.flush()
     result.commit(is_success=not outcomes.have_errors)
@@ -243,6 +256,7 @@ class Result:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.process = os.getpid()
         self.refusal = 0
         self._fence: Fence | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,3 +34,25 @@ def test_every_outcome_is_the_true_one(executor: ProminenceExecutor) -> None:
     assert commands[0].result().stdout == "0\n"
     for number, command in enumerate(commands[1:], start=1):
         assert f"ended with exit code {number}" in str(command.exception())
+
+
+def test_children_that_a_call_forks_tell_nothing_of_it(executor: ProminenceExecutor, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+
+    def fork(how_the_child_ends: str) -> int:
+        with made.open("a") as file:
+            file.write(f"{how_the_child_ends}\n")
+        if os.fork() == 0:
+            if how_the_child_ends == "exits":
+                raise SystemExit(3)
+            return -1 if how_the_child_ends == "returns" else 1 // 0
+        _, status = os.wait()
+        return os.waitstatus_to_exitcode(status)
+
+    exit_codes = {"returns": 0, "raises": 1, "exits": 3}
+    alone = {how: executor.submit(fork, how) for how in exit_codes}
+    together = executor.map(fork, exit_codes, chunksize=3)
+
+    assert {how: future.result() for how, future in alone.items()} == exit_codes
+    assert list(together) == [*exit_codes.values()]
+    assert sorted(made.read_text().split()) == sorted([*exit_codes, *exit_codes])
