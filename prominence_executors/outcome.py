@@ -44,6 +44,7 @@ _NOT_BEGUN: Final[dict[str, tuple[type[JobFailedError], str]]] = {
         JobDeleted,
         "did not make the call: its claim was deleted, with the session that it belongs to",
     ),
+    "late": (JobDeleted, "did not make the call: it came when that had been given up, with its driver"),
 }
 _NO_SUCH_COMMAND: Final = frozenset({127, 255})  # of shells, and of the service's containers
 
@@ -141,7 +142,8 @@ def _check_has_begun(record: Record, job: Job, snapshot: JobSnapshot, claim: Cla
     if record.kind == "python":
         raise _another_python(job, snapshot, name, record)
     if record.kind in _NOT_BEGUN:
-        kind, text = _NOT_BEGUN[record.kind]
+        is_late = record.kind == "others" and claim is not None
+        kind, text = _NOT_BEGUN["late" if is_late else record.kind]
         text += f": {record.header['text']}" if "text" in record.header else ""
         raise failure(job, snapshot, name, kind=kind, text=text)
     if claim is not None and record.header.get("nonce") != claim.nonce:

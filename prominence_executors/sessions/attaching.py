@@ -12,6 +12,7 @@ from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.calls.packing import index_of
 from prominence_executors.sessions import names
 from prominence_executors.sessions.driving import order_of_drivers
+from prominence_executors.sessions.late import late_ones_are_kept_out
 from prominence_executors.sessions.manifest import CallId, CallRecord, read_manifest
 from prominence_executors.sessions.sent import call_of, described
 from prominence_executors.sessions.sent_arrays import array_of, workflows_of_arrays
@@ -117,6 +118,10 @@ class _Arrived:
             first: array_of(self.workflows[first].entry, found, calls) for first, found in members.items()
         }
 
+    def templates(self) -> list[Entry]:
+        """What the jobs of the arrays are made from."""
+        return [template for workflow in self.workflows.values() for template in workflow.entry["jobs"]]
+
     def _workflow_of(self, call_id: CallId, record: CallRecord) -> ArrayWorkflow | None:
         if record.index is None:
             return None
@@ -129,20 +134,28 @@ def _first_of_array(call_id: CallId, index: int) -> CallId:
 
 
 def _all_that_arrived(session: Session, name: str, records: Mapping[CallId, CallRecord]) -> _Arrived:
-    """What was sent; looked for again, as listings miss jobs, and the last may be on their way."""
+    """What was sent; looked for again, as listings miss jobs, and the last may be on their way.
+
+    What arrives later than that makes no call where there are fences.
+    """
     client = session.client
     ends = client.clock.monotonic() + client.settle_window
     known: dict[int, Entry] = {}
+    is_last = False
     while True:
         listed = client.list_jobs(everything=True, label=(SESSION_LABEL, name)).entries
         alone = [int(entry["id"]) for entry in listed if index_of(entry) is None]
         new = [job_id for job_id in alone if job_id not in known]
         known.update((int(entry["id"]), entry) for entry in described(client, new))
         arrived = _Arrived(_by_call(name, known.values()), workflows_of_arrays(client, name))
-        left = ends - client.clock.monotonic()
-        if left <= 0 or not any(arrived.may_have_more(*each) for each in records.items()):
+        if not any(arrived.may_have_more(*each) for each in records.items()):
             return arrived
-        client.clock.sleep(min(_LOOKED_EVERY_S, left))
+        if (left := ends - client.clock.monotonic()) > 0:
+            client.clock.sleep(min(_LOOKED_EVERY_S, left))
+        elif is_last or late_ones_are_kept_out(client, name, [*known.values(), *arrived.templates()]):
+            return arrived
+        else:
+            is_last, ends = True, client.clock.monotonic() + client.settle_window
 
 
 def _by_call(name: str, entries: Iterable[Entry]) -> dict[CallId, list[Entry]]:

@@ -11,9 +11,9 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import requests
-from support.fake_service import LIMIT_S, RESET, FakeService, Received, Reply, page
+from support.fake_service import LIMIT_S, RESET, Received, Reply, page
 from support.faults import Fault
+from support.relay import Relay
 
 if TYPE_CHECKING:
     from support.clock import VirtualClock
@@ -43,15 +43,12 @@ class _Held:
     request: Received
 
 
-class FaultProxy(FakeService):
+class FaultProxy(Relay):
     """``url`` takes the place of the service's; requests carry the service's own token."""
 
     def __init__(self, service_url: str, plan: FaultPlan, clock: VirtualClock) -> None:
-        self._service_url = service_url
         self._plan = plan
         self._clock = clock
-        self._upstream = requests.Session()
-        self._upstream.trust_env = False
         self._next: Fault | None = None
         self._held: list[_Held] = []
         self._patience_s = 0.0
@@ -59,14 +56,13 @@ class FaultProxy(FakeService):
         self._arrived = threading.Event()
         self._arrived.set()
         self._client_went_on = threading.Event()
-        super().__init__()
+        super().__init__(service_url)
         clock.before_request = self._before_a_request
         clock.on_sleep = self._after_a_pause
 
     def close(self) -> None:
         self._client_went_on.set()
         super().close()
-        self._upstream.close()
 
     def settle(self, seconds: float) -> None:
         """End the harm, and let the time pass in which late requests arrive."""
@@ -80,7 +76,7 @@ class FaultProxy(FakeService):
         fault, self._next = self._next or Fault.NONE, None
         if fault is Fault.LATE:
             self._held.append(_Held(self._clock.elapsed + self._plan.lateness(), request))
-        reply = self._pass_on(request) if fault in _PASSED_ON else RESET
+        reply = self.pass_on(request) if fault in _PASSED_ON else RESET
         self._hangs_up = fault is Fault.HUNG_UP
         if fault is Fault.DELAYED:
             self._clock.advance(self._patience_s)
@@ -117,19 +113,7 @@ class FaultProxy(FakeService):
         due = [each for each in self._held if each.due <= self._clock.elapsed]
         for each in due:
             self._held.remove(each)
-            self._pass_on(each.request)
-
-    def _pass_on(self, request: Received) -> Reply:
-        wanted = ("Authorization", "Content-Type")
-        answer = self._upstream.request(
-            request.method,
-            self._service_url + request.path,
-            params=request.query,
-            data=request.body or None,
-            headers={name: request.headers[name] for name in wanted if name in request.headers},
-            timeout=LIMIT_S,
-        )
-        return Reply(answer.status_code, answer.content, answer.headers.get("Content-Type", ""))
+            self.pass_on(each.request)
 
 
 def _harmed(reply: Reply, fault: Fault) -> Reply:
