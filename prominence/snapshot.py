@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Snapshot:
     def without_description(self) -> Self:
         """What the service says of it alone, for thousands that are kept while they wait."""
         found: dict[str, Any] = {name: self.entry[name] for name in _SAID_BY_SERVICE if name in self.entry}
-        events = {sys.intern(name): epoch for name, epoch in self.events.items()}
+        events = _shared_events(tuple(self.events.items()))
         return type(self)({**found, "status": sys.intern(self.status), "events": events})
 
     @property
@@ -122,6 +123,12 @@ class Snapshot:
             if name in found:
                 found[name] = [output["name"] for output in found[name]]
         return {**found, "labels": users_labels(found.get("labels", {}))}
+
+
+@lru_cache(maxsize=256)
+def _shared_events(events: tuple[tuple[str, int], ...]) -> dict[str, int]:
+    """One for all jobs that were made in a second."""
+    return dict(events)
 
 
 class JobSnapshot(Snapshot):
