@@ -207,8 +207,8 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
     def _jobs_to_prepare(self) -> Iterable[Job]:
         return [self]
 
-    def _submit(self) -> Submitted:
-        return self._session.client.create_job(self.to_dict(), submission=self._submission)
+    def _submit(self, description: dict[str, Any]) -> Submitted:
+        return self._session.client.create_job(description, submission=self._submission)
 
     def _detailed(self) -> JobSnapshot:
         current = self._current()

@@ -63,7 +63,7 @@ class Life(Generic[S]):
     if TYPE_CHECKING:  # of the description that this is combined with
         name: str | None
 
-        def validate(self) -> list[Violation]: ...
+        def _validated(self) -> tuple[dict[str, Any], list[Violation]]: ...
 
         @classmethod
         def attribute_path(cls, field: str) -> str: ...
@@ -188,12 +188,13 @@ class Life(Generic[S]):
             if self._id is not None:
                 raise ProminenceError(f"the {self._what} is submitted already, as {self._id}")
             self._let_plugins_prepare()
-            self._heed(self.validate())
+            description, violations = self._validated()
+            self._heed(violations)
             self._submission.has_fence |= has_fence
             self._submission.marks = marks or {}
             self._submission.before_sending = before_sending
             try:
-                self._id, self._revision = self._submit()
+                self._id, self._revision = self._submit(description)
             finally:
                 self._submission.before_sending = None
             self._is_known = True
@@ -287,7 +288,7 @@ class Life(Generic[S]):
     def _watcher(self) -> Watcher[S]:
         raise NotImplementedError
 
-    def _submit(self) -> Submitted:
+    def _submit(self, description: dict[str, Any]) -> Submitted:
         raise NotImplementedError
 
     def _described(self) -> Listing:

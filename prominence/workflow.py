@@ -81,8 +81,7 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
     def _jobs_to_prepare(self) -> Iterable[JobDescription]:
         return self.jobs
 
-    def _submit(self) -> Submitted:
-        description = self.to_dict()
+    def _submit(self, description: dict[str, Any]) -> Submitted:
         if marks := self._submission.marks:
             for job in description["jobs"]:  # which are not given the labels of their workflow
                 job["labels"] = {**job.get("labels", {}), **marks}

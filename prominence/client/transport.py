@@ -72,6 +72,12 @@ class _Session(requests.Session):
         del response
         prepared_request.headers.pop("Authorization", None)
 
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Proxies are looked up only where they count: that takes long in a large environment."""
+        if is_loopback(url):
+            return {"proxies": proxies, "stream": stream, "verify": verify, "cert": cert}
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -143,8 +143,13 @@ class WorkflowDescription(Description):
         Raises `InvalidDescription` with field, value and rule for the first thing that the service
         would refuse.
         """
+        return self._validated()[1]
+
+    def _validated(self) -> tuple[dict[str, Any], list[Violation]]:
+        """The API's JSON that was looked at, and what some servers choke on."""
         with self._naming_attributes():
-            return raise_invalid(check_workflow(self.to_dict()))
+            description = self.to_dict()
+            return description, raise_invalid(check_workflow(description))
 
     @classmethod
     def _parts(cls) -> Mapping[str, type[Description]]:
