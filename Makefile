@@ -42,6 +42,7 @@ bench: $(VENV)/test.installed
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/command_start.py
 	$(BIN)/python benchmarks/local_queue.py
+	$(BIN)/python benchmarks/futures.py
 	$(BIN)/python benchmarks/large_data.py
 
 clean:
