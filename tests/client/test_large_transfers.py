@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from prominence import Artifact, Job, Task
+from prominence import Artifact, Job, Session, Settings, Task
 from prominence.exceptions import PermissionDenied
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from support.service import LocalService
-
-    from prominence import Session
 
 CONTENT = bytes(range(256)) * 1000
 MB = 1024 * 1024
@@ -30,6 +30,15 @@ def ended(session: Session, command: str, **description: object) -> Job:
     made.create()
     assert made.wait() == "completed"
     return made
+
+
+@pytest.fixture(params=["by files", "by its address"])
+def session(request: pytest.FixtureRequest, service: LocalService) -> Iterator[Session]:
+    """The one of a program that finds the service by itself, and of one that is told where it is."""
+    endpoint = service.endpoint
+    told = Settings(url=endpoint.url, token=endpoint.token, local=service.local)
+    with Session(service.settings() if request.param == "by files" else told) as session:
+        yield session
 
 
 @pytest.mark.parametrize("checksum", [True, False])
@@ -62,8 +71,8 @@ SCRIPT = """
 import json, resource, sys
 from prominence import Artifact, Job, ProminenceClient, Session, Task
 
-url, token, size, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-session = Session(client=ProminenceClient(url, token))
+size, folder, *address = int(sys.argv[1]), *sys.argv[2:]
+session = Session(client=ProminenceClient(*address))
 
 def output_of(size):
     task = Task(image="none", command=f"truncate -s {size} big")
@@ -89,12 +98,22 @@ print(json.dumps({"grown_kb": peak_kb() - before, "uploaded": uploaded}))
 """
 
 
+@pytest.mark.parametrize("by_files", [True, False])
 @pytest.mark.parametrize("size_mb", [64, pytest.param(2048, marks=pytest.mark.full)])
-def test_memory_does_not_grow_with_the_file(size_mb: int, own_service: LocalService, tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_file(
+    size_mb: int, by_files: bool, own_service: LocalService, tmp_path: Path
+) -> None:
     size = size_mb * MB
-    command = [sys.executable, "-c", SCRIPT, own_service.endpoint.url, own_service.endpoint.token]
+    address = [] if by_files else [own_service.endpoint.url, own_service.endpoint.token]
+    environment = {**os.environ, "PROMINENCE_LOCAL_DIR": str(own_service.directory)}
 
-    done = subprocess.run([*command, str(size), str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(size), str(tmp_path), *address],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

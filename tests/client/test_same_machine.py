@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.fake_service import Reply, says
 from support.object_store import ObjectStore
+from support.requests_sent import RequestsSent
 
 from prominence import Artifact, Job, ProminenceClient, Resources, Session, Settings, Task
 from prominence.exceptions import ContentMismatch, NotFound, ServiceError
@@ -32,39 +33,21 @@ CONTENT = Random(1).randbytes(100_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Requests:
-    """What was asked of the service, told by the methods and paths that urllib3 logs."""
-
-    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._caplog = caplog
-        caplog.set_level(logging.DEBUG, "urllib3.connectionpool")
-        caplog.set_level(logging.DEBUG, "prominence.client.same_machine")
-
-    def clear(self) -> None:
-        self._caplog.clear()
-
-    @property
-    def sent(self) -> list[str]:
-        logged = [each.args for each in self._caplog.records if each.name == "urllib3.connectionpool"]
-        return [
-            f"{args[3]} {_plain(str(args[4]))}"
-            for args in logged
-            if isinstance(args, tuple) and len(args) > 5
-        ]
-
-    @property
-    def explained(self) -> str:
-        own = [each for each in self._caplog.records if each.name == "prominence.client.same_machine"]
-        return "\n".join(each.getMessage() for each in own)
+@pytest.fixture
+def requests_sent() -> Iterator[RequestsSent]:
+    with RequestsSent() as requests:
+        yield requests
 
 
-def _plain(path: str) -> str:
-    return path.partition("?")[0].removeprefix("/prominence/v1")
+def routes(requests: RequestsSent) -> list[str]:
+    """Methods and paths without what is after them."""
+    return [line.partition("?")[0].replace("/prominence/v1", "") for line in requests.lines]
 
 
 @pytest.fixture
-def requests_sent(caplog: pytest.LogCaptureFixture) -> Requests:
-    return Requests(caplog)
+def explained(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, "prominence.client.same_machine")
+    return caplog
 
 
 @pytest.fixture
@@ -108,7 +91,7 @@ def test_an_upload_is_a_file_and_two_small_requests(
     *,
     client: ProminenceClient,
     service: LocalService,
-    requests_sent: Requests,
+    requests_sent: RequestsSent,
     tmp_path: Path,
 ) -> None:
     before = places(service)
@@ -118,7 +101,7 @@ def test_an_upload_is_a_file_and_two_small_requests(
         "by-file.bin", give(tmp_path), checksum=checksum, progress=lambda *step: steps.append(step)
     )
 
-    assert requests_sent.sent == PLACED
+    assert routes(requests_sent) == PLACED
     assert digest == DIGEST
     assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert stored(service, "by-file.bin") == CONTENT
@@ -168,12 +151,14 @@ def test_a_callers_own_error_ends_an_upload_and_leaves_no_place(
     assert places(service) == before
 
 
-def test_a_client_by_url_and_token_sends_everything(service: LocalService, requests_sent: Requests) -> None:
+def test_a_client_by_url_and_token_sends_everything(
+    service: LocalService, requests_sent: RequestsSent
+) -> None:
     endpoint = service.endpoint
     with ProminenceClient(endpoint.url, endpoint.token) as client:
         client.upload_object("sent.bin", CONTENT)
 
-    assert requests_sent.sent == SENT
+    assert routes(requests_sent) == SENT
     assert stored(service, "sent.bin") == CONTENT
 
 
@@ -200,9 +185,11 @@ HARM = [as_a_link, with_something_in_it, without_a_place]
 @pytest.mark.parametrize("harm", HARM if os.geteuid() == 0 else [*HARM, without_the_right_to_write])
 def test_what_cannot_be_placed_is_sent(
     harm: Callable[[Path], None],
+    *,
     client: ProminenceClient,
     service: LocalService,
-    requests_sent: Requests,
+    requests_sent: RequestsSent,
+    explained: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = SharedFiles.open
@@ -214,13 +201,13 @@ def test_what_cannot_be_placed_is_sent(
     monkeypatch.setattr(SharedFiles, "open", harmed)
     client.upload_object("unplaced.bin", CONTENT)
 
-    assert requests_sent.sent == SENT
-    assert "unplaced.bin cannot be placed" in requests_sent.explained
+    assert routes(requests_sent) == SENT
+    assert "unplaced.bin cannot be placed" in explained.text
     assert stored(service, "unplaced.bin") == CONTENT
 
 
 def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
-    client: ProminenceClient, service: LocalService, requests_sent: Requests
+    client: ProminenceClient, service: LocalService, requests_sent: RequestsSent
 ) -> None:
     before = places(service)
 
@@ -230,7 +217,7 @@ def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
 
     client.upload_object("lost.bin", CONTENT, progress=remove_places)
 
-    assert requests_sent.sent == ["POST /data/upload", "POST /data/placed", "POST /objects"]
+    assert routes(requests_sent) == ["POST /data/upload", "POST /data/placed", "POST /objects"]
     assert stored(service, "lost.bin") == CONTENT
 
 
@@ -250,20 +237,20 @@ def test_what_has_no_room_here_is_sent(
     give: Callable[[Path], Any],
     client: ProminenceClient,
     service: LocalService,
-    requests_sent: Requests,
+    requests_sent: RequestsSent,
     tmp_path: Path,
 ) -> None:
     given, before = give(tmp_path), places(service)
     with files_of_at_most(len(CONTENT) - 1):
         client.upload_object("no-room.bin", given)
 
-    assert requests_sent.sent == SENT
+    assert routes(requests_sent) == SENT
     assert stored(service, "no-room.bin") == CONTENT
     assert places(service) == before
 
 
 def test_a_service_that_is_killed_before_it_has_taken_a_file_over_gets_it_all_the_same(
-    own_service: LocalService, requests_sent: Requests
+    own_service: LocalService, requests_sent: RequestsSent
 ) -> None:
     is_killed = False
 
@@ -276,7 +263,7 @@ def test_a_service_that_is_killed_before_it_has_taken_a_file_over_gets_it_all_th
     with ProminenceClient(settings=own_service.settings()) as client:
         client.upload_object("survived.bin", CONTENT, progress=kill)
 
-        assert requests_sent.sent[-1] == "POST /objects"
+        assert routes(requests_sent)[-1] == "POST /objects"
         assert [each["name"] for each in client.list_objects()] == ["survived.bin"]
         assert list((own_service.directory / "objects" / "contents").glob(f"*/{DIGEST}"))
 
@@ -298,9 +285,9 @@ def job(session: Session) -> Job:
     return job
 
 
-def test_an_output_is_read_without_a_request(job: Job, requests_sent: Requests, tmp_path: Path) -> None:
+def test_an_output_is_read_without_a_request(job: Job, requests_sent: RequestsSent, tmp_path: Path) -> None:
     assert job.succeeded  # which brings the description
-    requests_sent.clear()
+    requests_sent.lines.clear()
     steps: list[tuple[int, int | None]] = []
 
     def note(*step: Any) -> None:
@@ -310,7 +297,7 @@ def test_an_output_is_read_without_a_request(job: Job, requests_sent: Requests, 
     saved = job.get_output_file("out.bin", save_as=tmp_path / "saved.bin", progress=note)
     archive = job.get_output_directory(".", save_as=tmp_path / "saved.tgz")
 
-    assert requests_sent.sent == []
+    assert routes(requests_sent) == []
     assert saved.read_bytes() == CONTENT
     assert steps == [(len(CONTENT), len(CONTENT))] * 2
     assert archive.stat().st_size > len(CONTENT)
@@ -330,19 +317,19 @@ def output_path(job: Job, service: LocalService) -> Path:
 
 
 def test_an_output_whose_file_has_another_size_is_fetched(
-    job: Job, service: LocalService, requests_sent: Requests, tmp_path: Path
+    job: Job, service: LocalService, requests_sent: RequestsSent, tmp_path: Path
 ) -> None:
     path = output_path(job, service)
     whole = path.read_bytes()
     path.write_bytes(whole + b"more")
-    requests_sent.clear()
+    requests_sent.lines.clear()
 
     with pytest.raises(ContentMismatch):
         job.get_output_file("out.bin", encoding=None)
     with pytest.raises(ContentMismatch):
         job.get_output_file("out.bin", save_as=tmp_path / "saved.bin")
 
-    assert requests_sent.sent
+    assert routes(requests_sent)
     assert not (tmp_path / "saved.bin").exists()
 
 
@@ -361,7 +348,13 @@ def test_an_output_that_was_removed_meanwhile_is_told_as_the_service_does(
 
 @pytest.mark.parametrize("save", [False, True])
 def test_an_output_that_another_file_system_hides_is_fetched(
-    save: bool, job: Job, service: LocalService, requests_sent: Requests, tmp_path: Path
+    save: bool,
+    *,
+    job: Job,
+    service: LocalService,
+    requests_sent: RequestsSent,
+    explained: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     """A client that sees the endpoint, as in a container with a part of the state directory."""
     partly = tmp_path / "partly"
@@ -377,8 +370,8 @@ def test_an_output_that_another_file_system_hides_is_fetched(
         found = same.get_output_file("out.bin", save_as=tmp_path / "saved" if save else None, encoding=None)
 
     assert (found.read_bytes() if isinstance(found, Path) else found) == CONTENT
-    assert requests_sent.sent[-1].startswith("GET /objects/jobs/")
-    assert "is fetched, since it cannot be" in requests_sent.explained
+    assert routes(requests_sent)[-1].startswith("GET /objects/jobs/")
+    assert "is fetched, since it cannot be" in explained.text
 
 
 def test_a_state_directory_that_was_copied_is_none_of_a_running_service(
@@ -393,14 +386,14 @@ def test_a_state_directory_that_was_copied_is_none_of_a_running_service(
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "../../etc/hostname", "attempts/../../secret", "", "."])
 def test_a_path_that_leads_elsewhere_is_not_followed(
-    path: str, client: ProminenceClient, requests_sent: Requests
+    path: str, client: ProminenceClient, requests_sent: RequestsSent
 ) -> None:
     url = f"{client.url.removesuffix('/prominence/v1')}/objects/none"
 
     with pytest.raises(ServiceError):
         client.download(url, service_path=path)
 
-    assert requests_sent.sent == ["GET /objects/none"]
+    assert routes(requests_sent) == ["GET /objects/none"]
 
 
 def test_another_service_that_tells_a_path_is_not_believed(fake: FakeService, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from requests.adapters import HTTPAdapter
 from support.fake_service import FakeService, Received, Reply, says
+from support.requests_sent import RequestsSent
 from support.service import LocalService
 
 from prominence import ProminenceClient, Session, Settings
@@ -236,6 +237,15 @@ class TestObjects:
         large = [(method, size) for method, size in stored if size > 1_000_000]
         assert [method for method, _ in large] == ["POST", "GET", "GET"]  # the argument is sent once
         assert all(8_000_000 <= size < 8_010_000 for _, size in large)
+
+    def test_where_files_are_shared_nothing_large_is_sent_at_all(self, executor: ProminenceExecutor) -> None:
+        array = np.random.default_rng().random(100_000)
+        with RequestsSent() as requests:
+            result = executor.submit(lambda given: given + 1, array).result()
+
+        assert np.array_equal(result, array + 1)
+        assert len(list(requests.matching("/data/placed"))) == 1
+        assert list(requests.matching("/objects")) == []
 
 
 class TestObjectStore:
