@@ -16,7 +16,7 @@ from prominence_executors.calls.packing import INDEX, index_of, is_call, is_chun
 from prominence_executors.failures import failure
 from prominence_executors.fence import Fence
 from prominence_executors.outcome import call_value, completed_command, item_outcomes
-from prominence_executors.runner.fence import NO_RERUN, VARIABLE
+from prominence_executors.runner.fence import ARRAY, NO_RERUN, VARIABLE
 from prominence_executors.sessions.manifest import CallRecord
 from prominence_executors.work import Work, command_of
 
@@ -84,7 +84,8 @@ def call_of(jobs: Sequence[Entry], record: CallRecord | None, calls: Submittable
     work = _work(last, calls, record)
     rules = fence_words(last.entry)
     call = with_rules_of(calls, record, rules).call_for(work)
-    call.fence = Fence(calls.session.client, rules[0]) if rules else None
+    if rules and ARRAY not in rules:  # a free key of an array's may still be claimed by a twin's job
+        call.fence = Fence(calls.session.client, rules[0])
     future = call.future
     future._failed_before([_attempt(work, each) for each in earlier])  # noqa: SLF001 - its own half of this
     future._goes_on_as(last.id)  # noqa: SLF001 - the same

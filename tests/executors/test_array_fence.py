@@ -260,6 +260,15 @@ def test_calls_that_must_not_run_again_are_arrays_with_a_fence_anywhere(session:
     assert FREE not in session.client.kv_values(array_key(workflow_of(session))).values()
 
 
+def test_a_job_of_an_array_can_be_had_by_its_id(fenced: ProminenceExecutor, rough_session: Session) -> None:
+    futures = array_of(fenced, abs, [-1, -2])
+    ids = [until(lambda future=future: future.job_id) for future in futures]  # type: ignore[misc]
+
+    with ProminenceExecutor(session=rough_session) as other:
+        assert [future.result() for future in other.futures_for(ids)] == [[1], [2]]
+    assert [value(future) for future in futures] == [1, 2]
+
+
 def test_calls_that_are_cancelled_before_are_not_sent(rough_session: Session, blocker: Blocker) -> None:
     with ProminenceExecutor(max_workers=3, session=rough_session) as executor:
         first = array_of(executor, abs, [-1, -2, -3])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import os
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.arrays import array_of
-from support.repeated import Runs, lose_supervisor
+from support.repeated import Blocker, Runs, lose_supervisor
+from support.service import LocalService
 from support.until import until
 
+from prominence import Session, WorkflowPolicies
 from prominence_executors import ProminenceExecutor, Retries, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from support.service import LocalService
-
-    from prominence import Session
+    from prominence import Workflow
 
 
 def left(
@@ -121,6 +124,41 @@ def test_one_that_is_lost_is_tried_again_with_its_own_items(
         assert [future.result() for future in again.attached] == [[3], [4], [5]]
         assert tried.job.id in {future.job.id for future in again.attached}
         again.close(delete=True)
+
+
+@pytest.mark.parametrize("is_rough", [False, True], ids=["plain", "rough"])  # without a fence, and with one
+def test_of_several_tries_of_the_service_the_last_one_counts(tmp_path: Path, is_rough: bool) -> None:
+    runs = Runs(tmp_path / "runs")
+
+    def fail_first(number: int) -> int:
+        if number == 1 and not runs.jobs():
+            runs()
+            os._exit(7)
+        return int(runs()) if number == 1 else number
+
+    with (
+        LocalService(tmp_path / "service", cpus=1, memory=64, rough=is_rough) as service,
+        Session(replace(service.settings(), settle_window=0.2)) as session,
+    ):
+        with ProminenceExecutor(session="array-tries", service=session, on_exit="detach") as executor:
+            array = executor._submittable().array(fail_first, [[(number,)] for number in range(3)])
+            assert array is not None
+            array.workflow = partial(_with_retries, array.workflow)
+            with Blocker(service):  # the driver goes before anything has run
+                executor._dispatcher.add(array, executor._group)
+                executor.shutdown()
+        until(lambda: workflows_of(session, "array-tries")[0]["status"] == "completed")
+
+        with ProminenceExecutor.attach("array-tries", service=session) as attached:
+            first, tried, last = (future.result() for future in attached.attached)
+            assert (first, last) == ([0], [2])
+            assert tried == [attached.attached[1].job.id] == runs.jobs()[1:]
+
+
+def _with_retries(workflow: Callable[[Sequence[int]], Workflow], indexes: Sequence[int]) -> Workflow:
+    made = workflow(indexes)
+    made.policies = WorkflowPolicies(maximum_retries=1)
+    return made
 
 
 def test_a_map_sends_workflows_that_are_found_in_order(
