@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from prominence_executors.arrays import Array, SentArray
     from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.progress import Row
     from prominence_executors.sessions.driving import Driving
 
 log = logger(__name__)
@@ -160,6 +161,7 @@ class Group:
 
     def abandon(self) -> None:
         """Let nobody wait for these futures any more; they get their outcomes all the same."""
+        self._dispatcher.end_progress(self)
         with self._condition:
             self._unfinished.clear()
             self._is_abandoned = True
@@ -179,9 +181,15 @@ class Group:
             under_way = (each for each in self._unfinished if job_id in each._job_ids())  # noqa: SLF001 - the same
             return next(under_way, None) or self._ended_by_job.get(job_id)
 
+    @property
+    def has_ended(self) -> bool:
+        """No futures are taken any more, and all have their outcomes."""
+        return not (self._is_open or self._unfinished or self._holds)
+
     def stats(self) -> ExecutorStats:
-        with self._condition:
-            return ExecutorStats.of(self._unfinished, self._ended)
+        with self._condition:  # which is not held for as long as counting takes
+            unfinished, ended = list(self._unfinished), self._ended.copy()
+        return ExecutorStats.of(unfinished, ended)
 
     def wait_for_late(self) -> None:
         """Return when no more futures will be added."""
@@ -214,6 +222,7 @@ class Dispatcher:
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
         self._claims = ClaimReader(session, self._fetchers)
         self.collectors = WorkThreads("prominence-collector", _COLLECTORS)
+        self.progress: Row | None = None
 
     @cached_property
     def name(self) -> str:
@@ -241,6 +250,8 @@ class Dispatcher:
             group.add(call.future, is_late=is_late)
         if self._driving is not None:
             self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
+        if self.progress is not None:
+            self.progress.begin()
         with self._lock:
             self._pending.append((sending, group))
         self._send_what_may()
@@ -249,6 +260,8 @@ class Dispatcher:
         """Bring back the outcome of a call that was sent by another process."""
         group.add(call.future)
         call.future.set_running_or_notify_cancel()
+        if self.progress is not None:
+            self.progress.begin()
         with self._lock:
             self._in_flight += 1
         snapshot = call.future.last_snapshot
@@ -264,6 +277,8 @@ class Dispatcher:
             call.future.set_running_or_notify_cancel()
         with self._lock:
             self._in_flight += len(sent.calls)
+        if self.progress is not None:
+            self.progress.begin()
         ArrayRun(self.session, sent.calls, self.collectors, _Listener(self, group)).take_over(sent)
 
     def finish(self, group: Group) -> None:
@@ -281,8 +296,14 @@ class Dispatcher:
         if group.is_root:
             self.collectors.join()
             self._fetchers.join()
+            self.end_progress(group)
             if self._driving is not None:
                 self._driving.end()
+
+    def end_progress(self, group: Group) -> None:
+        """Nobody waits for the group any more."""
+        if group.is_root and self.progress is not None:
+            self.progress.end()
 
     def forget(self, group: Group) -> None:
         """Delete what is stored with the service for these calls.

@@ -22,6 +22,7 @@ from prominence_executors.calls.pickling import Pickling
 from prominence_executors.dispatch import Dispatcher, Group, check_way_out
 from prominence_executors.fence import check_guarantee, guarantee_in_force
 from prominence_executors.options import JobOptions
+from prominence_executors.progress import Counted, Row, shared_display
 from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
 from prominence_executors.sessions.driving import Driving
 from prominence_executors.stats import table
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from prominence_executors.dispatch import OnExit
     from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.mapping import ChunkSize, MapOptions, Results
+    from prominence_executors.mapping import ChunkSize, MapOptions, Progress, Results
     from prominence_executors.outcome import CompletedJob
     from prominence_executors.stats import ExecutorStats
 
@@ -64,6 +65,8 @@ class ProminenceExecutor(Executor):
     for sessions with a name), or ``"cancel"`` them and end their jobs.
     ``guarantee`` says what keeps a function call from being made by two jobs: ``"fence"``, or ``"settle"``
     for services and images without a key-value store or HTTPS; :attr:`guarantee` tells what is in force.
+    ``progress`` shows on standard error, or in a notebook, how many calls are at what, how many end in a time
+    and how long the others take at this rate.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class ProminenceExecutor(Executor):
         service: Session | None = None,
         on_exit: OnExit = "wait",
         guarantee: Literal["fence", "settle"] = "fence",
+        progress: bool = False,
         **options: Any,
     ) -> None:
         if not is_whole(max_workers):
@@ -94,6 +98,10 @@ class ProminenceExecutor(Executor):
         driving = None if name is None else Driving(used, name)
         self._dispatcher = Dispatcher(used, max_workers, driving=driving, on_exit=on_exit)
         self._group = Group(self._dispatcher)
+        if progress:
+            row = Row(name or "calls", partial(_counted, self._group, weakref.ref(self)))
+            self._dispatcher.progress = row
+            weakref.finalize(self, row.look_again).atexit = False
         self._attached: tuple[ProminenceFuture[Any], ...] = ()
         self._unsent: tuple[UnsentCall, ...] = ()
         _groups.add(self._group)
@@ -214,7 +222,7 @@ class ProminenceExecutor(Executor):
         chunksize: ChunkSize = 1,
         buffersize: int | None = None,
         return_exceptions: bool = False,
-        progress: Callable[[int, int], object] | None = None,
+        progress: Progress = False,
     ) -> Results[Any]:
         """Call a function with the items of iterables, as the builtin ``map``; an iterator over the results.
 
@@ -223,7 +231,8 @@ class ProminenceExecutor(Executor):
         they are sent together, as workflows. An item that fails raises its exception at its place, or gives
         it as its result with ``return_exceptions``; the iterator then goes on. TimeoutError is raised when a
         result is not there ``timeout`` seconds after this call.
-        ``progress(done, total)`` is called with numbers of items as jobs end.
+        With ``progress=True`` numbers of items are shown, as those of calls for an executor that was made so;
+        a function is called with the numbers of those that have ended and of all as jobs end.
         """
         return mapping.run(
             mapping.Sender(fn, self._submittable(), self._dispatcher, self._group),
@@ -341,6 +350,12 @@ def _check_session(session: object, service: object) -> None:
         raise InvalidDescription("service", service, "possible only with a name as session")
 
 
+def _counted(group: Group, executor: weakref.ref[ProminenceExecutor]) -> Counted:
+    stats = group.stats()
+    is_forgotten = executor() is None and stats.ended == stats.total
+    return Counted(stats, stats.total, is_last=group.has_ended or is_forgotten)
+
+
 _groups: weakref.WeakSet[Group] = weakref.WeakSet()
 
 
@@ -382,6 +397,7 @@ def _finish_before_exit() -> None:
             group.finish()
     except KeyboardInterrupt:
         _leave(groups)
+    shared_display().end_all()
 
 
 # What concurrent.futures itself uses; atexit comes too late, when no new threads can be started.

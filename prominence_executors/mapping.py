@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -17,11 +15,14 @@ from prominence.exceptions import InvalidDescription
 from prominence_executors.arrays import ARRAY_FROM, ARRAY_MOST
 from prominence_executors.calls.results import ItemOutcome
 from prominence_executors.measuring import MeasuredChunks
+from prominence_executors.submittable import function_name
+from prominence_executors.tally import ItemTally, tally_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prominence.clock import Clock
+    from prominence_executors.calls.results import ChunkOutcomes
     from prominence_executors.dispatch import Dispatcher, Group
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.submittable import Submittable
@@ -32,7 +33,7 @@ Item: TypeAlias = tuple[Any, ...]
 """The arguments of one call."""
 Chunk: TypeAlias = list[Item]
 ChunkSize: TypeAlias = int | Literal["auto"]
-Progress: TypeAlias = Callable[[int, int], object]
+Progress: TypeAlias = bool | Callable[[int, int], object]
 
 
 class MapOptions(TypedDict, total=False):
@@ -42,22 +43,24 @@ class MapOptions(TypedDict, total=False):
     chunksize: ChunkSize
     buffersize: int | None
     return_exceptions: bool
-    progress: Progress | None
+    progress: Progress
 
 
-def check_numbers(timeout: Any, chunksize: Any, buffersize: Any) -> None:
-    """Raises InvalidDescription for times and sizes that are none."""
+def check(timeout: Any, chunksize: Any, buffersize: Any, progress: Any) -> None:
+    """Raises InvalidDescription for what is not possible."""
     if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
         raise InvalidDescription("timeout", timeout, "seconds, or None")
     if chunksize != "auto" and (not is_whole(chunksize) or chunksize < 1):
         raise InvalidDescription("chunksize", chunksize, 'a whole number of at least 1, or "auto"')
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InvalidDescription("progress", progress, "True, False, or a function of two numbers")
     if buffersize is not None and (not is_whole(buffersize) or buffersize < 1):
         raise InvalidDescription("buffersize", buffersize, "a whole number of at least 1, or None")
 
 
 @dataclass(frozen=True, slots=True)
 class SentChunk:
-    future: ProminenceFuture[list[ItemOutcome]]
+    future: ProminenceFuture[ChunkOutcomes]
     size: int
 
 
@@ -69,24 +72,24 @@ def run(
     chunksize: ChunkSize,
     buffersize: int | None,
     return_exceptions: bool,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Results[Any]:
     """Send what is to be sent now; the iterator, or another thread, sends the rest."""
-    check_numbers(timeout, chunksize, buffersize)
+    check(timeout, chunksize, buffersize, progress)
     deadline = None if timeout is None else sender.clock.monotonic() + timeout
     results: Results[Any] = Results(sender, deadline, return_exceptions=return_exceptions)
     if buffersize is not None:
         size = 1 if chunksize == "auto" else chunksize
+        results.count(progress, None)
         results.take_lazily(iter(lambda: list(islice(items, size)), []), buffersize)
         return results
     taken = list(items)
+    results.count(progress, len(taken))
     if chunksize == "auto" and len(taken) > ARRAY_FROM:
         measured = MeasuredChunks(sender, taken)
         results.take(measured.sample, measured.rest)
     else:
         results.take(sender.send_all(taken, 1 if chunksize == "auto" else chunksize))
-    if progress is not None:
-        results.tell(progress, len(taken))
     return results
 
 
@@ -105,6 +108,10 @@ class Sender:
     @property
     def clock(self) -> Clock:
         return self._dispatcher.session.client.clock
+
+    @property
+    def name(self) -> str:
+        return function_name(self._function)
 
     @property
     def walltime_s(self) -> float:
@@ -186,34 +193,32 @@ class Results(Iterator[R]):
         self._chunks: deque[SentChunk] = deque()
         self._rest: Future[list[SentChunk]] | None = None
         self._unsent: Iterator[Chunk] = iter(())
+        self._tally: ItemTally | None = None
+
+    def count(self, progress: Progress, total: int | None) -> None:
+        """Show numbers of items, or call ``progress`` with them as chunks end."""
+        self._tally = tally_for(progress, self._sender.name, total)
 
     def take(self, sent: Iterable[SentChunk], rest: Future[list[SentChunk]] | None = None) -> None:
         """Give these chunks, and then those that another thread is to send."""
         self._chunks.extend(sent)
         self._rest = rest
+        if self._tally is not None:
+            tally = self._tally
+            tally.follow(self._chunks)
+            if rest is not None:
+                rest.add_done_callback(lambda rest: tally.follow(_sent_in(rest)))
 
     def take_lazily(self, unsent: Iterator[Chunk], ahead: int) -> None:
         """Send so many chunks now, and one more for each that was given."""
-        self._chunks.extend(map(self._sender.send, islice(unsent, ahead)))
+        self._chunks.extend(map(self._send, islice(unsent, ahead)))
         self._unsent = unsent
 
-    def tell(self, progress: Progress, total: int) -> None:
-        """Call ``progress`` with numbers of items as chunks end."""
-        done, lock = 0, threading.Lock()
-
-        def ended(size: int, _: object) -> None:
-            nonlocal done
-            with lock:  # also so that numbers are told in their order
-                done += size
-                progress(done, total)
-
-        def follow(chunks: Iterable[SentChunk]) -> None:
-            for chunk in chunks:
-                chunk.future.add_done_callback(partial(ended, chunk.size))
-
-        follow(self._chunks)
-        if self._rest is not None:
-            self._rest.add_done_callback(lambda rest: follow(_sent_in(rest)))
+    def _send(self, chunk: Chunk) -> SentChunk:
+        sent = self._sender.send(chunk)
+        if self._tally is not None:
+            self._tally.follow([sent])
+        return sent
 
     def __next__(self) -> R:
         while not self._ready:
@@ -237,6 +242,7 @@ class Results(Iterator[R]):
         self._ready.clear()
         self._unsent = iter(())
         self._sender.cancel(chunks)
+        self._end_count()
         if rest is not None:
             sender = self._sender
             rest.add_done_callback(lambda rest: sender.cancel(_sent_in(rest)))
@@ -249,6 +255,7 @@ class Results(Iterator[R]):
                 raise error
             self._chunks.extend(rest.result())
         if not self._chunks:
+            self._end_count()
             raise StopIteration
         chunk = self._chunks[0]
         error = self._wait_for(chunk.future)
@@ -260,7 +267,11 @@ class Results(Iterator[R]):
             self._ready.extend(outcomes)
             # Who still holds the future, as the thread that settles it may, is not to hold the values.
             outcomes[:] = [ItemOutcome(seconds=each.seconds) for each in outcomes[:1]] * chunk.size
-        self._chunks.extend(map(self._sender.send, islice(self._unsent, 1)))
+        self._chunks.extend(map(self._send, islice(self._unsent, 1)))
+
+    def _end_count(self) -> None:
+        if self._tally is not None:
+            self._tally.end()
 
     def _wait_for(self, future: Future[Any]) -> BaseException | None:
         """What it ended with, if not with a result; raises TimeoutError when the time is over first."""

@@ -27,7 +27,7 @@ from prominence.exceptions import (
 from prominence.following import bearing_outages
 from prominence.logs import about, logger
 from prominence_executors.calls import packing
-from prominence_executors.calls.results import ItemOutcome, Record
+from prominence_executors.calls.results import ChunkOutcomes, ItemOutcome, Record
 from prominence_executors.failures import exit_code, failure, kind_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def item_outcomes(
     *,
     name: str,
     image: str,
-) -> list[ItemOutcome]:
+) -> ChunkOutcomes:
     """What came of the items of a chunk; those after a crash have the error that says how the job failed."""
     committed = None if claim is None else claim.outcome
     content = _result_file(session, job, snapshot, claim, name) if committed is None else committed
@@ -123,7 +123,7 @@ def item_outcomes(
         found += [ItemOutcome(error=_lost_call(job, snapshot, name, was_started=True))] * missing
     elif snapshot.status != "completed" and committed is None:  # outputs of the user's own are missing
         raise failure(job, snapshot, name)
-    return found
+    return ChunkOutcomes(found)
 
 
 def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> bytes:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from prominence.progress import listed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -26,18 +28,20 @@ class ExecutorStats:
 
     @property
     def total(self) -> int:
-        return sum(asdict(self).values())
+        return self.ended + self.pending + self.queued + self.running
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failed + self.cancelled
 
     @classmethod
     def of(cls, unfinished: Iterable[ProminenceFuture[Any]], ended: Mapping[str, int]) -> ExecutorStats:
         """From the calls that have not ended, and the numbers of those that have."""
-        states = Counter(_state(future) for future in unfinished)
+        states = Counter(state_of(future) for future in unfinished)
         return cls(**(states + Counter(ended)))
 
     def __str__(self) -> str:
-        return (
-            ", ".join(f"{number} {state}" for state, number in asdict(self).items() if number) or "no calls"
-        )
+        return listed(asdict(self)) or "no calls"
 
 
 def way_it_ended(future: ProminenceFuture[Any]) -> str:
@@ -56,7 +60,8 @@ def table(title: str, rows: Mapping[str, object]) -> str:
     return f"<table><caption>{escape(title)}</caption>{cells}</table>"
 
 
-def _state(future: ProminenceFuture[Any]) -> str:
+def state_of(future: ProminenceFuture[Any]) -> str:
+    """The name of the number that counts a future."""
     if future.done():
         return way_it_ended(future)
     if future.job_id is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prominence import Job, Session, Task
     from prominence.snapshot import JobSnapshot
     from prominence_executors.calls.packing import CallFiles
-    from prominence_executors.calls.results import ItemOutcome
+    from prominence_executors.calls.results import ChunkOutcomes
     from prominence_executors.fence import Claim
     from prominence_executors.options import JobOptions
     from prominence_executors.outcome import CompletedJob
@@ -115,7 +115,7 @@ class ChunkWork(Work):
     def job(self) -> Job:
         return self.chunks.job_for(self.index)
 
-    def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> list[ItemOutcome]:
+    def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> ChunkOutcomes:
         chunks, image = self.chunks, self.chunks.options.image
         return item_outcomes(chunks.session, job, snapshot, claim, name=chunks.name, image=image)
 

@@ -13,10 +13,10 @@ import click
 from prominence.cli.arguments import target
 from prominence.cli.listing import described
 from prominence.cli.output import as_json, note, show_json
-from prominence.cli.progress import drawn, on_terminal
 from prominence.cli.verbs import JOB_FAILED
 from prominence.job import Job
 from prominence.outputs import outputs_of
+from prominence.progress import bars, drawn, on_terminal
 from prominence.snapshot import JobSnapshot
 
 if TYPE_CHECKING:
@@ -141,6 +141,6 @@ def _counted(total: int) -> Iterator[Callable[[], Any]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-    with drawn(TextColumn("downloading"), BarColumn(), MofNCompleteColumn()) as bars:
-        bar = bars.add_task("", total=total)
-        yield lambda: bars.advance(bar)
+    with drawn(bars(TextColumn("downloading"), BarColumn(), MofNCompleteColumn())) as shown:
+        bar = shown.add_task("", total=total)
+        yield lambda: shown.advance(bar)

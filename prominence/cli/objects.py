@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prominence.cli.output import as_json, note, show_json, show_table
-from prominence.cli.progress import transfer
+from prominence.progress import transfer
 
 if TYPE_CHECKING:
     from prominence.session import Session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,15 +12,16 @@ from prominence.cli.arguments import targets
 from prominence.cli.interrupt import leaving_on
 from prominence.cli.listing import described
 from prominence.cli.output import as_json, show_json, show_table
-from prominence.cli.progress import drawn, on_terminal
 from prominence.cli.verbs import JOB_FAILED
 from prominence.exceptions import NotFound
 from prominence.job import Job
+from prominence.progress import Pace, counting_bars, drawn, listed, on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from prominence.cli.arguments import Target
+    from prominence.clock import Clock
     from prominence.session import Session
     from prominence.snapshot import Snapshot
     from prominence.workflow import Workflow
@@ -72,7 +74,7 @@ def wait_for(session: Session, lives: Sequence[Job | Workflow], timeout_s: float
     """
     clock = session.client.clock
     end = None if timeout_s is None else clock.monotonic() + timeout_s
-    with _shown(len(lives)) as on_change:
+    with _shown(len(lives), clock) as on_change:
         for life in lives:
             life.follow(on_change, lambda _: None)  # `wait` raises what is told here
         for life in lives:
@@ -80,24 +82,22 @@ def wait_for(session: Session, lives: Sequence[Job | Workflow], timeout_s: float
 
 
 @contextmanager
-def _shown(total: int) -> Iterator[Callable[[Snapshot], None]]:
+def _shown(total: int, clock: Clock) -> Iterator[Callable[[Snapshot], None]]:
     """A line on a terminal that tells how many have ended, and what the others do."""
     if not on_terminal():
         yield lambda _: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-
     states: dict[int, Snapshot] = {}
-    with drawn(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    ) as bars:
-        bar = bars.add_task("waiting", total=total)
+    pace = Pace(clock)
+    with drawn(counting_bars()) as shown:
+        bar = shown.add_task("waiting", total=total, states="", pace="")
 
         def on_change(snapshot: Snapshot) -> None:
             states[snapshot.id] = snapshot
-            active = [state.status for state in states.values() if not state.has_ended]
-            text = ", ".join(f"{active.count(status)} {status}" for status in sorted(set(active)))
-            bars.update(bar, completed=len(states) - len(active), description=text or "waiting")
+            active = Counter(state.status for state in states.values() if not state.has_ended)
+            ended = len(states) - active.total()
+            pace.note(ended=ended, running=active["running"], total=total)
+            shown.update(bar, completed=ended, states=listed(active), pace=pace.text(total))
 
         yield on_change
 

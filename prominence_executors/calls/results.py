@@ -21,7 +21,7 @@ from prominence.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 _PLACE_WITHOUT_CODE: Final = re.compile(r'^( +)File "(.+)", line (\d+), in .+$(?!\n\1  )', re.MULTILINE)
@@ -50,6 +50,14 @@ class ItemOutcome:
     error: BaseException | None = None
     seconds: float = 0.0
     """What the call took; calls that were quick after one another share their time."""
+
+
+class ChunkOutcomes(list[ItemOutcome]):
+    """What came of the items of a chunk, until it is taken out."""
+
+    def __init__(self, outcomes: Iterable[ItemOutcome]) -> None:
+        super().__init__(outcomes)
+        self.failures = sum(each.error is not None for each in self)
 
 
 @dataclass(frozen=True, slots=True)

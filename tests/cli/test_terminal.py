@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.terminal import run_on_terminal
 from support.until import until
 
 if TYPE_CHECKING:
@@ -23,24 +22,7 @@ ESCAPE = b"\x1b["
 
 def on_terminal(*arguments: object) -> tuple[int, bytes]:
     """Exit code and all output of the command on a terminal of its own."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    process = subprocess.Popen(
-        [PROMINENCE, *map(str, arguments)], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    output = b""
-    while piece := _read(ours):
-        output += piece
-    os.close(ours)
-    return process.wait(), output
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65_536)
-    except OSError:  # on Linux, the end
-        return b""
+    return run_on_terminal([PROMINENCE, *map(str, arguments)])
 
 
 def test_progress_and_colours_are_for_terminals(served: Command) -> None:
