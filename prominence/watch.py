@@ -18,11 +18,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import OrderedDict
 from random import Random
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from prominence.exceptions import AuthenticationError, NotFound, ProminenceError
+from prominence.feed import Feed
 from prominence.logs import about, logger
 from prominence.outage import Outage
 from prominence.snapshot import Snapshot, log_state
@@ -45,7 +45,6 @@ _SHORTEST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 15.0
 _PAUSE_PER_ROUND: Final = 10.0
 _PAUSE_PER_AGE: Final = 0.02
-_REMEMBERED: Final = 2048
 _CLOSE_S: Final = 1.0
 _MANY: Final = 16  # of so many jobs, changes are gathered for a moment rather than fetched one by one
 _GATHER_S: Final = 0.02
@@ -75,11 +74,8 @@ class Watcher(Generic[S]):
         self._thread: threading.Thread | None = None
         self._closed = False
         self._jobs: dict[int, Watched[S]] = {}
-        self._recent: OrderedDict[int, S] = OrderedDict()
         self._states_taken = 0
-        self._cursor: int | None = None  # the feed of changes has been read up to this revision,
-        self._feed_start: int | None = None  # and what it brought since this one is remembered
-        self._taking: int | None = None
+        self._feed: Feed[S] = Feed()
         self._unseen: set[int] = set()
         self._outage = Outage(outage_tolerance_s)
 
@@ -113,7 +109,7 @@ class Watcher(Generic[S]):
             watched = self._jobs.setdefault(job_id, Watched(job_id, self.clock.monotonic(), is_known))
             watched.is_known = watched.is_known or is_known
             watched.watches += (watch,)
-            recent = self._recent.get(job_id)
+            recent = self._feed.recent(job_id)
             if recent is not None and recent.may_come_back:
                 recent = None
             known = watched.latest = watched.latest or recent
@@ -123,7 +119,7 @@ class Watcher(Generic[S]):
             must_ask = known is None and not self._feed_covers(revision, job_id)
             if must_ask:
                 self._unseen.add(job_id)
-            asks_itself = must_ask and self._cursor is not None  # the thread may be in a long poll
+            asks_itself = must_ask and self._feed.cursor is not None  # the thread may be in a long poll
             self._condition.notify_all()
         if known is not None:
             self._tell([(watch, order, known)])
@@ -164,13 +160,9 @@ class Watcher(Generic[S]):
         if revision is None:
             return False
         others_ask = self._jobs.keys() <= self._unseen | {job_id}  # or are in an answer that is on its way
-        if self._cursor is None and self._source.has_feed and others_ask:
-            self._start_feed(revision)
-        return self._feed_start is not None and revision >= self._feed_start
-
-    def _start_feed(self, revision: int | None) -> None:
-        self._cursor = self._feed_start = revision
-        self._recent.clear()
+        if self._feed.cursor is None and self._source.has_feed and others_ask:
+            self._feed.start(revision)
+        return self._feed.covers(revision)
 
     def _run(self) -> None:
         try:
@@ -201,7 +193,7 @@ class Watcher(Generic[S]):
             return False
 
     def _round(self) -> None:
-        if self._cursor is None:
+        if self._feed.cursor is None:
             with self._condition:
                 ids = list(self._jobs)
                 self._unseen.clear()
@@ -216,17 +208,17 @@ class Watcher(Generic[S]):
 
     def _follow_changes(self) -> None:
         """One poll, long if nothing else is to be done, for the changes of all jobs."""
-        since = self._cursor
+        since = self._feed.cursor
         assert since is not None  # noqa: S101 - only called with one
         wait_s = 0.0 if self._unseen else _LONG_POLL_S  # some are to be asked for again soon
         listing = self._source.changes(since, wait_s)
         if listing.revision is None or listing.revision < since:
             with self._condition:  # another service, or one that lost its memory: start afresh
-                self._start_feed(None)
+                self._feed.start(None)
             return
-        self._taking = listing.revision
+        self._feed.begin_page(listing.revision)
         self._take(self._source.snapshot(entry) for entry in listing.entries)
-        self._cursor = listing.revision
+        self._feed.end_page()
 
     def _ask_for(self, ids: Sequence[int]) -> None:
         """Bulk requests for these jobs, then one with detail for those that have just ended."""
@@ -247,8 +239,8 @@ class Watcher(Generic[S]):
             with self._condition:
                 self._unseen.update(set(part) - {each.id for each in detailed})
         with self._condition:
-            if self._cursor is None and self._source.has_feed:
-                self._start_feed(first_revision)
+            if self._feed.cursor is None and self._source.has_feed:
+                self._feed.start(first_revision)
 
     def _asked_for(self, listing: Listing, ids: Iterable[int]) -> list[S]:
         """Those that were asked for; some services answer with others too."""
@@ -280,7 +272,7 @@ class Watcher(Generic[S]):
             for snapshot in snapshots:
                 watched = self._jobs.get(snapshot.id)
                 if watched is None:
-                    self._remember(snapshot)
+                    self._feed.remember(snapshot)
                     continue
                 watched.missing_since = None
                 if watched.is_held(snapshot, self.clock.monotonic()):
@@ -304,23 +296,12 @@ class Watcher(Generic[S]):
     def _let_go(self, watched: Watched[S]) -> None:
         del self._jobs[watched.id]
         if watched.latest is not None:
-            self._remember(watched.latest)
+            self._feed.remember(watched.latest)
 
     def _next_order(self) -> int:
         """States are told in the order in which they were taken, also by several threads."""
         self._states_taken += 1
         return self._states_taken
-
-    def _remember(self, snapshot: S) -> None:
-        """For whoever begins to watch it now: its submission's answer can arrive after this one."""
-        known = self._recent.get(snapshot.id)
-        if known is None or snapshot.has_ended or not known.has_ended:  # a late answer tells nothing new
-            self._recent[snapshot.id] = snapshot
-        self._recent.move_to_end(snapshot.id)
-        if len(self._recent) > _REMEMBERED:
-            self._recent.popitem(last=False)
-            if self._feed_start is not None:
-                self._feed_start = self._taking  # what came before may be forgotten: it is asked for
 
     def _bear_with(self, error: ProminenceError) -> None:
         """Go on after a round that failed, for a long time but not for ever."""
@@ -354,7 +335,7 @@ class Watcher(Generic[S]):
     def _pause(self, round_s: float) -> None:
         """Wait before the next round: longer where answers are slow or jobs are old."""
         with self._condition:
-            if not self._outage.lasts and self._cursor is not None and not self._unseen:
+            if not self._outage.lasts and self._feed.cursor is not None and not self._unseen:
                 if len(self._jobs) >= _MANY:
                     self.clock.wait(self._condition, _GATHER_S)
                 return
