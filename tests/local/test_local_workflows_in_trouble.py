@@ -22,6 +22,7 @@ from prominence.local.job_tables import JobTables
 from prominence.local.jobs import Jobs
 from prominence.local.ledger import Ledger
 from prominence.local.queue_limits import QueueLimits
+from prominence.local.reports import Reports
 from prominence.local.store import Store
 from prominence.local.tokens import Signer
 from prominence.local.workflow_tables import WorkflowTables
@@ -189,9 +190,7 @@ class InstantEngine:
     """Ends every attempt at once; a command ``fail`` ends with 1, and one with ``once`` the first time."""
 
     def __init__(self) -> None:
-        self._untold: list[Change] = []
-        self._count = 0
-        self._news = asyncio.Event()
+        self._reports = Reports()
         self._failed_once: set[str] = set()
         self.started: list[int] = []
 
@@ -201,23 +200,15 @@ class InstantEngine:
     async def submit(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
             self.started.append(attempt.id.job)
-            self._tell(attempt, None)
+            self._reports.started(attempt.id, 1.0)
             command = attempt.load().description["tasks"][0]["cmd"]
             code = int(command == "fail" or (command.startswith("once") and command not in self._failed_once))
             self._failed_once.add(command)
-            self._tell(attempt, Outcome("finished", 2.0, execution={"tasks": [{"exitCode": code}]}))
+            outcome = Outcome("finished", 2.0, execution={"tasks": [{"exitCode": code}]})
+            self._reports.ended(attempt.id, outcome)
 
     async def changes(self, since: int) -> list[Change]:
-        self._untold = [each for each in self._untold if each.sequence > since]
-        while not self._untold:
-            self._news.clear()
-            await self._news.wait()
-        return list(self._untold)
-
-    def _tell(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        self._count += 1
-        self._untold.append(Change(self._count, attempt.id, 1.0, outcome))
-        self._news.set()
+        return await self._reports.after(since)
 
 
 class NoObjects:

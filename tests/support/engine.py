@@ -10,7 +10,6 @@ and it queues again behind all others).
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import shlex
 import shutil
@@ -22,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from prominence.local.engine import Attempt, AttemptId, Capacity, Change, Outcome, Output, OutputPart
+from prominence.local.reports import Reports
 from prominence.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class PoolEngine:
         self._directory = directory
         self._queue: list[Attempt] = []
         self._running: dict[AttemptId, _Run] = {}
-        self._untold: list[Change] = []
-        self._sequence = itertools.count(1)
-        self._news = asyncio.Event()
+        self._reports = Reports()
         self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -88,14 +86,10 @@ class PoolEngine:
                 self._queue.remove(each)
             if waiting or self._running.pop(attempt, None):
                 self._kill(attempt)
-                self._tell(attempt, Outcome("cancelled", time.time()))
+                self._reports.ended(attempt, Outcome("cancelled", time.time()))
 
     async def changes(self, since: int) -> list[Change]:
-        self._untold = [each for each in self._untold if each.sequence > since]
-        while not self._untold:
-            self._news.clear()
-            await self._news.wait()
-        return list(self._untold)
+        return await self._reports.after(since)
 
     async def read_output(
         self, attempt: AttemptId, node: int, stream: Stream, offset: int
@@ -171,7 +165,7 @@ class PoolEngine:
             )
         (root / "session").write_text(str(process.pid))
         self._running[attempt.id] = run
-        self._append(attempt.id, time.time())
+        self._reports.started(attempt.id, time.time())
 
     def _strike(self, run: _Run) -> None:
         """Let the fate of a running attempt come about; that is noted, for it happens once."""
@@ -183,10 +177,10 @@ class PoolEngine:
         del self._running[attempt]
         self._kill(attempt)
         if run.fate == "lost":
-            self._tell(attempt, Outcome("lost", time.time(), reason="Job was evicted"))
+            self._reports.ended(attempt, Outcome("lost", time.time(), reason="Job was evicted"))
         else:
             (self._root(attempt) / "started").unlink()
-            self._append(attempt, time.time(), requeued=True)
+            self._reports.requeued(attempt, time.time())
             self._queue.insert(0, run.attempt)
 
     def _end(self, attempt: AttemptId, description: dict[str, Any]) -> None:
@@ -196,7 +190,7 @@ class PoolEngine:
             Output(name, str(root / "scratch" / name), (root / "scratch" / name).stat().st_size)
             for name in description.get("outputFiles", [])
         ]
-        self._tell(
+        self._reports.ended(
             attempt,
             Outcome(
                 "finished",
@@ -211,15 +205,6 @@ class PoolEngine:
     def _kill(self, attempt: AttemptId) -> None:
         with suppress(FileNotFoundError, ProcessLookupError):
             os.killpg(int((self._root(attempt) / "session").read_text()), signal.SIGKILL)
-
-    def _tell(self, attempt: AttemptId, outcome: Outcome) -> None:
-        self._append(attempt, outcome.ended, outcome)
-
-    def _append(
-        self, attempt: AttemptId, at: float, outcome: Outcome | None = None, *, requeued: bool = False
-    ) -> None:
-        self._untold.append(Change(next(self._sequence), attempt, at, outcome, requeued))
-        self._news.set()
 
     def _root(self, attempt: AttemptId) -> Path:
         return self._directory / str(attempt)

@@ -25,10 +25,10 @@ from prominence.local.machine.hardware import boot_id, cpu_description
 from prominence.local.machine.launching import Launchers
 from prominence.local.machine.queue import Needs, Queue
 from prominence.local.machine.reading import part_of
-from prominence.local.machine.reports import Reports
 from prominence.local.machine.runtimes import choose_runtime, runtime_of
 from prominence.local.machine.supervision import KILL_GRACE_S, Supervision
 from prominence.local.machine.supervisor import UNABLE_REASON
+from prominence.local.reports import Reports
 from prominence.logs import about, logger
 
 if TYPE_CHECKING:

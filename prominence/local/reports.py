@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """Changes in order, for one reader."""
+    """Changes in order, for one reader; engines of plugins may use it, too."""
 
     def __init__(self) -> None:
         self._changes: deque[Change] = deque()
         self._sequence = itertools.count(1)
         self._added = asyncio.Event()
 
-    def started(self, attempt: AttemptId, at: float, execution: dict[str, Any]) -> None:
-        self._add(Change(next(self._sequence), attempt, at, execution=execution))
+    def started(self, attempt: AttemptId, at: float, execution: dict[str, Any] | None = None) -> None:
+        self._add(Change(next(self._sequence), attempt, at, execution=execution or {}))
+
+    def requeued(self, attempt: AttemptId, at: float) -> None:
+        self._add(Change(next(self._sequence), attempt, at, requeued=True))
 
     def ended(self, attempt: AttemptId, outcome: Outcome) -> None:
         self._add(Change(next(self._sequence), attempt, outcome.ended, outcome))
