@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self, TypeVar
 
-from prominence.description.checks import ROOT, join
+from prominence.description.checks import ROOT, join, shown
 from prominence.exceptions import InvalidDescription
 
 D = TypeVar("D", bound="Description")
@@ -73,7 +73,7 @@ def inside(path: str) -> Iterator[None]:
 def parse_list(kind: type[D], data: object, path: str) -> list[D]:
     """The descriptions in a list of JSON objects."""
     if not isinstance(data, list | tuple):
-        raise InvalidDescription(path, data, "must be a list")
+        raise InvalidDescription(path, shown(data), "must be a list")
     found = []
     for index, entry in enumerate(data):
         with inside(f"{path}[{index}]"):
@@ -216,10 +216,11 @@ class Description:
 def known_fields(data: object, allowed: Collection[str], what: str) -> Mapping[str, Any]:
     """The JSON object, once it is known to have no other fields than the allowed ones."""
     if not isinstance(data, Mapping):
-        raise InvalidDescription(ROOT, data, f"a {what} must be a JSON object")
+        raise InvalidDescription(ROOT, shown(data), f"a {what} must be a JSON object")
     unknown = [name for name in data if name not in allowed]
     if unknown:
-        value = data[unknown[0]] if len(unknown) == 1 else {name: data[name] for name in unknown}
+        values = {name: shown(data[name]) for name in unknown}
+        value = values[unknown[0]] if len(unknown) == 1 else values
         rule = f"no such field in a {what}; its fields are {', '.join(allowed)}"
         raise InvalidDescription(", ".join(map(str, unknown)), value, rule)
     return data

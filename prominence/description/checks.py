@@ -22,6 +22,11 @@ HIDDEN: Final = "***"
 """Stands for a secret wherever values are shown."""
 
 
+def shown(value: object) -> object:
+    """What is shown of a value that has no place there: an object or a list may have a secret in it."""
+    return HIDDEN if isinstance(value, Mapping | list | tuple) and value else value
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One broken rule.
@@ -160,10 +165,18 @@ def each(item: Checker) -> Checker:
     return check
 
 
+def _structure(kind: type, rule: str, message: str) -> Checker:
+    check = require(lambda value: isinstance(value, kind), rule, message)
+
+    def quiet(path: str, value: object) -> Iterator[Violation]:
+        for violation in check(path, value):
+            yield replace(violation, value=shown(value))
+
+    return quiet
+
+
 def list_of(item: Checker, not_a_list: str) -> Checker:
-    is_list = require(
-        lambda value: isinstance(value, list), "a list, also where there is only one", not_a_list
-    )
+    is_list = _structure(list, "a list, also where there is only one", not_a_list)
     return first_of(is_list, each(item))
 
 
@@ -212,14 +225,14 @@ def mapping(table: Mapping[str, Field], unknown: str, not_an_object: str, *other
         for name in value:
             if name not in table:
                 message = unknown.format(name)
-                yield Violation(join(path, str(name)), value[name], allowed, message, "invalid")
+                yield Violation(join(path, str(name)), shown(value[name]), allowed, message, "invalid")
         for name, field in table.items():
             if name in value:
                 yield from field.check(join(path, name), value[name])
             elif field.missing:
                 yield Violation(join(path, name), None, "needed", field.missing, "invalid")
 
-    is_object = require(lambda value: isinstance(value, dict), "a JSON object", not_an_object)
+    is_object = _structure(dict, "a JSON object", not_an_object)
     return first_of(is_object, all_of(check_fields, *others))
 
 

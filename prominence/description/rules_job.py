@@ -178,7 +178,7 @@ JOB_FIELDS: Final = {
     "resources": Field(resources, missing="a job must contain resources"),
     "tasks": Field(
         first_of(
-            hidden(list_of(anything, "an array of tasks must be provided")),
+            list_of(anything, "an array of tasks must be provided"),
             all_of(each(task), one_standard_task),
         ),
         missing="a job must contain tasks",

@@ -16,7 +16,6 @@ from prominence.description.checks import (
     boolean,
     each,
     first_of,
-    hidden,
     join,
     list_of,
     mapping,
@@ -189,7 +188,7 @@ WORKFLOW_FIELDS: Final = {
     "name": Field(common.name("workflow")),
     "jobs": Field(
         first_of(
-            hidden(list_of(anything, "jobs must be a list")),
+            list_of(anything, "jobs must be a list"),
             all_of(each(job), _not_empty, _names),
         ),
         missing="a workflow must contain jobs",

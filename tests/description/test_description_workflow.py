@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -22,6 +22,9 @@ from prominence.description import (
     check_workflow,
 )
 from prominence.exceptions import InvalidDescription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def job(name: str, **properties: Any) -> JobDescription:
@@ -92,12 +95,30 @@ def test_what_is_no_dependency_is_told_when_it_is_assigned(given: Any, field: st
     assert (caught.value.field, caught.value.value) == (field, value)
 
 
-def test_jobs_that_are_no_list_are_told_without_their_secrets() -> None:
-    credential = {"username": "user", "token": "canary"}
-    one = JobDescription(name="a", tasks=[Task(image="a", image_pull_credential=credential)])
-    with pytest.raises(InvalidDescription, match="also where there is only one") as caught:
-        WorkflowDescription(name="w", jobs=one).validate()  # type: ignore[arg-type]
-    assert (caught.value.field, caught.value.value) == ("jobs", "***")
+SECRET = {"username": "user", "token": "canary"}
+TASK = {"image": "a", "runtime": "singularity", "imagePullCredential": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("broken", "field"),
+    [
+        (lambda: JobDescription.from_dict({"tasks": TASK}), "tasks"),
+        (lambda: JobDescription.from_dict({"tasks": [{"credential": SECRET}]}), "tasks[0].credential"),
+        (lambda: JobDescription.from_dict({"store": {"b2drop": SECRET}}), "store"),
+        (lambda: JobDescription.from_dict([TASK]), "description"),  # type: ignore[arg-type]
+        (lambda: WorkflowDescription.from_dict({"jobs": {"tasks": [TASK]}}), "jobs"),
+        (lambda: JobDescription(tasks=[{**TASK, "credential": SECRET}]).validate(), "tasks[0].credential"),  # type: ignore[list-item]
+        (lambda: JobDescription(tasks=TASK).validate(), "tasks"),  # type: ignore[arg-type]
+        (lambda: JobDescription(tasks=[[TASK]]).validate(), "tasks[0]"),  # type: ignore[list-item]
+        (lambda: WorkflowDescription(jobs=JobDescription.from_dict({"tasks": [TASK]})).validate(), "jobs"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_in_the_wrong_place_is_told_without_its_secrets(
+    broken: Callable[[], object], field: str
+) -> None:
+    with pytest.raises(InvalidDescription) as caught:
+        broken()
+    assert (caught.value.field, caught.value.value) == (field, "***")
     assert "canary" not in str(caught.value)
 
 
