@@ -15,9 +15,10 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from prominence.client.retry import Kind, RequestFailed
+from prominence.client.retry import Kind
 from prominence.client.transport import Request
 from prominence.copying import copied
+from prominence.exceptions import ServiceError, ServiceUnavailable
 from prominence.logs import logger
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def place(
     try:
         _fill(files, where.path, content)
         stored = _taken_over(transport, where.path, name, content.size, sha256)
-    except (OSError, RequestFailed) as error:
+    except (OSError, ServiceError, ServiceUnavailable) as error:
         log.debug("%s cannot be placed, so it is sent: %s", name, error)
     finally:
         if stored is None:
@@ -66,7 +67,7 @@ def _fill(files: SharedFiles, path: str, content: Content) -> None:
 def _taken_over(transport: Transport, path: str, name: str, size: int, sha256: str | None) -> str | None:
     body = json.dumps({"filename": name, "path": path, "checksum": sha256}).encode()
     request = Request("POST", "/data/placed", Kind.REMOVE, body=body, longer=size / _SLOWEST_DISK)
-    answer = transport.attempt(request).json()
+    answer = transport.send(request).json()
     return answer.get("sha256") if isinstance(answer, dict) else None
 
 
@@ -101,7 +102,7 @@ def _opened(transport: Transport, known: Known) -> Iterator[io.FileIO]:
     """The file, which has the size and the checksum that are known; raises OSError where there is none."""
     files, path = transport.service.files, known["service_path"]
     if files is None or path is None:
-        raise FileNotFoundError("the service tells nothing of its files")
+        raise FileNotFoundError("this process does not have the service's files")
     with io.FileIO(files.open(path, os.O_RDONLY)) as source:
         _check_size(source, known.get("size"))
         if (sha256 := known.get("sha256")) is not None:

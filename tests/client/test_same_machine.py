@@ -207,7 +207,10 @@ def test_what_cannot_be_placed_is_sent(
 
 
 def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
-    client: ProminenceClient, service: LocalService, requests_sent: RequestsSent
+    client: ProminenceClient,
+    service: LocalService,
+    requests_sent: RequestsSent,
+    explained: pytest.LogCaptureFixture,
 ) -> None:
     before = places(service)
 
@@ -218,6 +221,7 @@ def test_a_place_that_is_lost_before_it_is_taken_over_is_sent(
     client.upload_object("lost.bin", CONTENT, progress=remove_places)
 
     assert routes(requests_sent) == ["POST /data/upload", "POST /data/placed", "POST /objects"]
+    assert "lost.bin cannot be placed, so it is sent: there is no such place" in explained.text
     assert stored(service, "lost.bin") == CONTENT
 
 
