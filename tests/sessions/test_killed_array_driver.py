@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DRIVER = Path(__file__).parent / "array_driver.py"
-ARRAYS, SIZE = 3, 4
+ARRAYS, SIZE = 4, 5
 LINES = ARRAYS + ARRAYS * SIZE + 1
 
 

@@ -20,10 +20,18 @@ from support.until import until
 
 from prominence import ProminenceClient, Resources, Session
 from prominence.client.transport import SETTLE_REMOTE_S
-from prominence.exceptions import ProminenceError, ServiceError, ServiceUnavailable, SubmissionUncertain
+from prominence.exceptions import (
+    JobFailedError,
+    NotFound,
+    ProminenceError,
+    ServiceError,
+    ServiceUnavailable,
+    SubmissionUncertain,
+)
 from prominence.following import bearing_outages
 from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.arrays import ArrayRun
+from prominence_executors.attempts import Outcome
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.calls.packing import Packer
@@ -38,7 +46,7 @@ if TYPE_CHECKING:
     from support.service import LocalService
 
     from prominence import Workflow
-    from prominence_executors.attempts import Call, Outcome
+    from prominence_executors.attempts import Call
 
 CALLERS: Final = 4
 DRAIN_S: Final = 1200.0
@@ -180,8 +188,10 @@ class SentTogether:
         self._tell(call, call.outcome_of(self._session, snapshot))
 
     def is_lost(self, call: Call, error: BaseException) -> None:
-        assert isinstance(error, ProminenceError)
-        self._tell(call, call.outcome_without_job(self._session, error) if call.fence else None)
+        if isinstance(error, NotFound | JobFailedError) and call.fence is not None:
+            self._tell(call, call.outcome_without_job(self._session, error))
+        else:
+            self._tell(call, Outcome(error=error))
 
     def is_left_out(self, call: Call) -> None:
         try:
