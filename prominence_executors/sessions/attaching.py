@@ -15,12 +15,12 @@ from prominence_executors.sessions.driving import order_of_drivers
 from prominence_executors.sessions.late import late_ones_are_kept_out
 from prominence_executors.sessions.manifest import CallId, CallRecord, read_manifest
 from prominence_executors.sessions.sent import call_of, described
-from prominence_executors.sessions.sent_arrays import array_of, workflows_of_arrays
+from prominence_executors.sessions.sent_arrays import array_of, jobs_of_array, workflows_of_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from prominence import Session
+    from prominence import ProminenceClient, Session
     from prominence_executors.arrays import SentArray
     from prominence_executors.attempts import Call
     from prominence_executors.sessions.sent import Entry
@@ -67,8 +67,9 @@ def found_again(name: str, calls: Submittable) -> FoundAgain:
     places = order_of_drivers(session, name)
     records = read_manifest(session.client, name)
     arrived = _all_that_arrived(session, name, records)
+    before = arrived.tried_in_arrays(session.client, records)
     alone = {
-        call_id: call_of(_attempts(jobs), records.get(call_id), calls)
+        call_id: call_of([*before.get(call_id, ()), *_attempts(jobs)], records.get(call_id), calls)
         for call_id, jobs in arrived.jobs.items()
     }
     arrays = arrived.arrays({call: record for call, record in records.items() if call not in alone}, calls)
@@ -121,6 +122,21 @@ class _Arrived:
     def templates(self) -> list[Entry]:
         """What the jobs of the arrays are made from."""
         return [template for workflow in self.workflows.values() for template in workflow.entry["jobs"]]
+
+    def tried_in_arrays(
+        self, client: ProminenceClient, records: Mapping[CallId, CallRecord]
+    ) -> dict[CallId, list[Entry]]:
+        """The jobs that calls were, as ones of an array, before they were tried again alone."""
+        members: dict[int, dict[int, CallId]] = {}
+        for call_id in self.jobs:
+            record = records.get(call_id)
+            if record is not None and (workflow := self._workflow_of(call_id, record)) is not None:
+                members.setdefault(int(workflow.entry["id"]), {})[record.index or 0] = call_id
+        return {
+            call_id: jobs
+            for workflow_id, found in members.items()
+            for call_id, jobs in jobs_of_array(client, workflow_id, found).items()
+        }
 
     def _workflow_of(self, call_id: CallId, record: CallRecord) -> ArrayWorkflow | None:
         if record.index is None:

@@ -9,8 +9,9 @@ from prominence.description.job import users_labels
 from prominence.description.rules import CALL_LABEL, SESSION_LABEL, SUBMISSION_LABEL
 from prominence_executors.array_fence import ArrayFence
 from prominence_executors.arrays import SentArray
+from prominence_executors.calls.packing import index_of
 from prominence_executors.sessions.manifest import CallId
-from prominence_executors.sessions.sent import SentWork, fence_words, with_rules_of
+from prominence_executors.sessions.sent import SentWork, described, fence_words, with_rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,19 @@ def workflows_of_arrays(client: ProminenceClient, session: str) -> dict[CallId, 
         if labels.get(SESSION_LABEL) == session and CALL_LABEL in labels and SUBMISSION_LABEL in labels:
             found.setdefault(CallId.parse(labels[CALL_LABEL]), entry)
     return {first: ArrayWorkflow.parse(entry) for first, entry in found.items()}
+
+
+def jobs_of_array(
+    client: ProminenceClient, workflow_id: int, calls: Mapping[int, CallId]
+) -> dict[CallId, list[Entry]]:
+    """The jobs that a workflow has for these calls, which are given by index; the first try comes first."""
+    listed = client.list_workflow_jobs(workflow_id).entries
+    by_index = ((index_of(job), int(job["id"])) for job in listed)
+    wanted = {job: calls[index] for index, job in by_index if index is not None and index in calls}
+    found: dict[CallId, list[Entry]] = {}
+    for entry in sorted(described(client, list(wanted)), key=lambda each: int(each["id"])):
+        found.setdefault(wanted[int(entry["id"])], []).append(entry)
+    return found
 
 
 def array_of(workflow: Entry, records: Mapping[int, CallRecord], calls: Submittable) -> SentArray:
