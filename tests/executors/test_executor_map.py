@@ -113,6 +113,22 @@ def test_items_before_a_crash_are_not_lost(executor: ProminenceExecutor) -> None
     assert all(isinstance(each, JobFailedError) for each in others)
 
 
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_what_an_item_raised_is_not_tried_again(
+    executor: ProminenceExecutor, tmp_path: Path, chunksize: int
+) -> None:
+    def fail(number: int) -> None:
+        with open(tmp_path / "runs", "a") as file:  # noqa: PTH123 - appending
+            file.write(f"{number}\n")
+        raise KeyError(number)
+
+    trying = executor.with_options(retries=Retries(infrastructure=1, user=2))
+    found = list(trying.map(fail, range(3), chunksize=chunksize, return_exceptions=True))
+
+    assert [str(error) for error in found] == ["0", "1", "2"]
+    assert sorted((tmp_path / "runs").read_text().split()) == ["0", "1", "2"]
+
+
 def test_inputs_are_taken_at_the_call(executor: ProminenceExecutor) -> None:
     taken: list[int] = []
 

@@ -71,6 +71,17 @@ def test_what_a_call_reaches_is_there(executor: ProminenceExecutor, model: Modul
     assert (type(part), part.size) == (model.Part, 8)
 
 
+def test_the_remote_traceback_shows_lines_of_modules_that_were_sent(
+    executor: ProminenceExecutor, model: ModuleType
+) -> None:
+    with pytest.raises(AttributeError) as caught:
+        executor.submit(model.double, None).result()
+
+    text = str(caught.value.__cause__)
+    assert "def double(part): return Part(shipped_helper.twice(part.size))\n" in text
+    assert str(Path(model.__file__ or "").parent) not in text
+
+
 def test_classes_of_arguments_are_there_though_the_function_is_none_of_ours(
     executor: ProminenceExecutor, model: ModuleType
 ) -> None:
