@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -142,6 +143,22 @@ def test_a_service_that_is_gone(fake: FakeService, executor: ProminenceExecutor)
     ) as caught:
         executor.submit("true").result(60)
     assert "a-token" not in str(caught.value)
+
+
+def test_callbacks_that_fail_keep_no_other_future_from_its_end(
+    fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    def end_the_thread(_: object) -> None:
+        raise SystemExit
+
+    ids = itertools.count(1)
+    fake.script("POST", "/jobs", lambda _: says({"id": next(ids)}, 201))
+    fake.script("GET", "/jobs", RESET)
+    futures = [executor.submit("true") for _ in range(3)]
+    for future in futures:
+        future.add_done_callback(end_the_thread)
+
+    assert [type(future.exception(60)) for future in futures] == [ServiceUnavailable] * 3
 
 
 def test_a_job_that_the_service_forgets(fake: FakeService, executor: ProminenceExecutor) -> None:
