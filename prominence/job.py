@@ -55,6 +55,9 @@ class Job(Life[JobSnapshot], JobDescription):  # type: ignore[misc]  # descripti
         job._snapshot = JobSnapshot(entry)
         return job
 
+    def _numbers(self, known: JobSnapshot) -> Mapping[str, object]:
+        return {"exit codes": ", ".join(map(str, known.exit_codes))} if known.exit_codes else {}
+
     @property
     def execution(self) -> Execution:
         """What the service measured: site, times in seconds, peak memory in kB, exit code by task."""

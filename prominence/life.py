@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from copy import deepcopy
 from operator import index
@@ -17,6 +18,7 @@ from prominence.exceptions import (
     ServerBugWarning,
 )
 from prominence.logs import about, logger
+from prominence.notebooks import table
 from prominence.snapshot import Events, Snapshot
 from prominence.waiting import wait_for_end
 
@@ -119,6 +121,28 @@ class Life(Generic[S]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def __repr__(self) -> str:
+        """The description, or who it is and the last that was heard of it."""
+        if self._id is None:
+            return super().__repr__()
+        shown = {"id": self._id, "name": self.name, "status": self._snapshot and self._snapshot.status}
+        named = (f"{name}={value!r}" for name, value in shown.items() if value is not None)
+        return f"{type(self).__name__}({', '.join(named)})"
+
+    def _repr_html_(self) -> str:
+        known = self._snapshot
+        rows: dict[str, object] = {"id": self._id or "not submitted", "name": self.name or ""}
+        if known is not None:
+            rows["status"] = known.status + (f": {known.reason}" if known.reason else "")
+            rows |= {name: _utc(epoch) for name, epoch in known.events.items()}
+            rows |= self._numbers(known)
+        return table(type(self).__name__, rows)
+
+    def _numbers(self, known: S) -> Mapping[str, object]:
+        """Further rows of the table, of what is known."""
+        del known
+        return {}
 
     @property
     def id(self) -> int | None:
@@ -322,6 +346,10 @@ class Life(Generic[S]):
         if self._id is None:
             raise ProminenceError(f"the {self._what} is not submitted yet: call create() first")
         return self._id
+
+
+def _utc(epoch: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(epoch))
 
 
 def _checked_id(given: int) -> int:

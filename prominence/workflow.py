@@ -51,6 +51,9 @@ class Workflow(Life[WorkflowSnapshot], WorkflowDescription):  # type: ignore[mis
         """True when the workflow has completed and all its jobs are done."""
         return self._id is not None and self._current().succeeded
 
+    def _numbers(self, known: WorkflowSnapshot) -> Mapping[str, object]:
+        return known.progress
+
     def delete(self) -> bool:
         """End the workflow and its jobs; False when it had ended before, or is not known."""
         return self._session.client.delete_workflow(self._known_id())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self
 from prominence import Session
 from prominence.description.checks import is_whole
 from prominence.exceptions import InvalidDescription
+from prominence.notebooks import table
 from prominence_executors import mapping
 from prominence_executors.adopting import futures_for
 from prominence_executors.calls.modules import Shipment
@@ -25,7 +26,6 @@ from prominence_executors.options import JobOptions
 from prominence_executors.progress import Counted, Row, shared_display
 from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
 from prominence_executors.sessions.driving import Driving
-from prominence_executors.stats import table
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from prominence.exceptions import ProminenceError
 from prominence.logs import about, logger
+from prominence.notebooks import table
 from prominence_executors.attempts import Attempt, side_of
-from prominence_executors.stats import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

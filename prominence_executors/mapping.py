@@ -194,6 +194,10 @@ class Results(Iterator[R]):
         self._rest: Future[list[SentChunk]] | None = None
         self._unsent: Iterator[Chunk] = iter(())
         self._tally: ItemTally | None = None
+        self._given = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._sender.name}: {self._given} given>"
 
     def count(self, progress: Progress, total: int | None) -> None:
         """Show numbers of items, or call ``progress`` with them as chunks end."""
@@ -224,6 +228,7 @@ class Results(Iterator[R]):
         while not self._ready:
             self._take_chunk()
         outcome = self._ready.popleft()
+        self._given += 1
         if outcome.error is not None and not self._return_exceptions:
             try:
                 raise outcome.error

@@ -33,7 +33,7 @@ class JobOptions:
     ``image`` defaults to ``python:X.Y-slim`` of the caller's own Python. ``check`` tells whether a command
     that ends with another exit code than 0 raises. ``ship`` says which modules of the caller's own travel
     with function calls: ``"auto"`` those that a call reaches, a list of modules or their names exactly
-    these, None none; they are sent as they were when the executor first needed them. With ``forward_output``
+    these, None none; they are sent as they were when first needed, or last reloaded. With ``forward_output``
     a job's output is written to the caller's own streams when it has ended, before its future has its
     outcome. With ``kill_when_cancelled`` ``future.cancel()``, and cancelling what awaits the future, also
     ends a job that was sent already. ``retries`` says how often what fails is submitted again. With ``rerun``

@@ -1,10 +1,9 @@
-"""Numbers of an executor's calls, and how executors and futures are shown in notebooks."""
+"""Numbers of an executor's calls."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from prominence.progress import listed
@@ -49,15 +48,6 @@ def way_it_ended(future: ProminenceFuture[Any]) -> str:
     if future.cancelled():
         return "cancelled"
     return "succeeded" if future.exception() is None else "failed"
-
-
-def table(title: str, rows: Mapping[str, object]) -> str:
-    """HTML of a name and value a row."""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
-        for name, value in rows.items()
-    )
-    return f"<table><caption>{escape(title)}</caption>{cells}</table>"
 
 
 def state_of(future: ProminenceFuture[Any]) -> str:

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from prominence.exceptions import InvalidDescription
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 Ship: TypeAlias = Literal["auto"] | Sequence[str | ModuleType] | None
 
@@ -40,7 +40,9 @@ def archive(sources: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 class Shipment:
-    """Which of the user's modules go with calls; each selection is read from disk once, when first needed.
+    """Which of the user's modules go with calls.
+
+    Each selection is read from disk when it is first needed, and again when one of its modules was reloaded.
 
     ``ship`` is ``"auto"`` for those that a call reaches, a list of modules (or their names) for exactly
     these, None for none.
@@ -48,7 +50,7 @@ class Shipment:
 
     def __init__(self, ship: Ship) -> None:
         self._tops = None if ship == "auto" else frozenset(_top_names(ship or ()))
-        self._archives: dict[frozenset[str], bytes | None] = {}
+        self._archives: dict[frozenset[str], _Archive] = {}
 
     def archive_for(self, names: Iterable[str]) -> bytes | None:
         """The archive for a call that reaches the modules of these names; None where it needs none."""
@@ -56,10 +58,27 @@ class Shipment:
             chosen = self._tops
         else:
             chosen = frozenset(name for name in names if name in sys.modules and _is_users_own(name))
-        if chosen not in self._archives:
+        known = self._archives.get(chosen)
+        if known is None or not known.is_current:
             tops = self._tops if self._tops is not None else _closure(chosen)
-            self._archives[chosen] = _archive_of(tops)
-        return self._archives[chosen]
+            specs = {name: _spec(name) for name in list(sys.modules) if name.partition(".")[0] in tops}
+            known = self._archives[chosen] = _Archive(_archive_of(tops), specs)
+        return known.content
+
+
+class _Archive(NamedTuple):
+    """Modules as they were read, and with which specs: a module that is reloaded has another one."""
+
+    content: bytes | None
+    specs: Mapping[str, object]
+
+    @property
+    def is_current(self) -> bool:
+        return all(_spec(name) is spec for name, spec in self.specs.items())
+
+
+def _spec(name: str) -> object:
+    return getattr(sys.modules.get(name), "__spec__", None)
 
 
 def check_ship(ship: Any) -> None:
