@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,7 +14,7 @@ import cloudpickle
 
 from prominence import Artifact, InputFile
 from prominence_executors.calls import modules
-from prominence_executors.calls.pickling import LARGE, Pickling
+from prominence_executors.calls.pickling import LARGE, Pickling, headed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,7 @@ INDEX: Final = "index"
 """The factory's parameter that chooses a chunk."""
 
 _WORDS_OF_A_CALL: Final = 6  # an index follows where there are chunks
-_CARRIED: Final = ("__init__.py", "errors.py", "fence.py", "plain_json.py", "store.py")
+_CARRIED: Final = ("__init__.py", "errors.py", "fence.py", "store.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +119,8 @@ class Packer:
         return function if self._initializer is None else _initialised(function, self._initializer)
 
     def _packed(self, pickling: Pickling, header: Mapping[str, Any], streams: list[bytes]) -> PackedCall:
-        header = {"python": list(sys.version_info[:2]), **header}
-        call = _placed(pickling, b"".join([json.dumps(header).encode(), b"\n", *streams]))
+        header = {"python": list(sys.version_info[:2]), "cloudpickle": cloudpickle.__version__, **header}
+        call = _placed(pickling, headed(header, *streams))
         archive = self._shipment.archive_for(pickling.modules)
         modules_archive = None if archive is None else _placed(pickling, archive)
         files = CallFiles(call, modules_archive, tuple(sorted(pickling.needed)))

@@ -8,7 +8,7 @@ refers to it by a persistent id ``(kind, name)``, of which the runner knows how 
 from __future__ import annotations
 
 import io
-import json
+import pickle
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -19,8 +19,7 @@ from prominence.plugins import plugins
 from prominence_executors.calls.objects import StoredObject, referred_to
 
 if TYPE_CHECKING:
-    import pickle
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from prominence_executors.calls.objects import Copy, ObjectStore
 
@@ -28,6 +27,14 @@ LARGE: Final = 100_000
 """Bytes from which a part of a call is an object of its own."""
 
 _Reference = tuple[str, str]
+_ANY_PYTHON_READS: Final = 2
+_SIZE_LENGTH: Final = 4
+
+
+def headed(header: Mapping[str, Any], *streams: bytes) -> bytes:
+    """What the runner reads: what is to be known first, in a form for every Python, and pickles for one."""
+    first = pickle.dumps(header, protocol=_ANY_PYTHON_READS)
+    return b"".join([len(first).to_bytes(_SIZE_LENGTH, "big"), first, *streams])
 
 
 class Pickling:
@@ -74,7 +81,7 @@ class Pickling:
 
     def _packed(self, value: Any) -> bytes:
         stream, buffers = self._dump_with_references(value)
-        return json.dumps({"buffers": buffers}).encode() + b"\n" + stream
+        return headed({"buffers": buffers}, stream)
 
     def _dump_with_references(self, value: Any) -> tuple[bytes, list[str]]:
         pickler = _ReferringPickler(self.modules, self._reference)

@@ -1,23 +1,26 @@
 """Runs one function call inside of a job; standard library alone, for any image with a Python.
 
-Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL is a line of JSON and then bytes; so
-are the records of RESULT, with a checksum in the line. The result is written whole, by rename: first a
-record that the call has begun, later what came of it, so that a call which is killed in between still
-tells that much. With INDEX, CALL holds a function and many chunks of items, and that chunk's are called
-one by one; what came of them is appended to the result, so that those before a crash are not lost.
-PICKLER is an archive with cloudpickle and the rest of the runner, MODULES one with the user's own modules
-(if there are any). Every import here costs every call, so there are few.
+Usage: ``python3 RUNNER CALL RESULT PICKLER MODULES [INDEX]``. CALL is a header, pickled behind its size, and
+then bytes; the records of RESULT begin with a line of JSON that has a checksum. The result is written whole,
+by rename: first a record that the call has begun, later what came of it, so that a call which is killed in
+between still tells that much. With INDEX, CALL holds a function and many chunks of items, and that chunk's
+are called one by one; what came of them is appended to the result, so that those before a crash are not
+lost. PICKLER is an archive with cloudpickle and the rest of the runner, MODULES one with the user's own
+modules (if there are any). Every import here costs every call, so there are few.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import pickle
 import sys
 import time
 from types import CoroutineType
+
+try:
+    import _pickle as pickle  # without what only its other half, in Python, has to import
+except ImportError:
+    import pickle  # type: ignore[no-redef]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ NOT_THE_OWNER = 92
 NO_STORE = 93
 HAS_BEGUN_BEFORE = 94
 FENCE = "PROMINENCE_FENCE"
+SIZE_LENGTH = 4  # bytes that tell the size of a header
 LARGE = 100_000  # bytes of a buffer that stays out of the pickle
 TOGETHER_S = 0.1  # outcomes of items within so long a time are written together
 DIGEST_LENGTH = 64
@@ -44,12 +48,15 @@ LONGEST_SAID = 1_000  # characters of an exception's own text
 
 def main(arguments: list[str]) -> int:
     call_path, result_path, pickler, modules, *index = arguments
-    sys.path.append(os.path.abspath(pickler))
-    sys.path.insert(0, os.path.abspath(modules))
+    archive = os.path.abspath(pickler)
+    sys.path[:0] = [os.path.abspath(modules), archive]
     result = Result(os.path.abspath(result_path))  # the call may change the directory
     here = list(sys.version_info[:2])
     try:
         header, payload = split(read(call_path))
+        if is_installed("cloudpickle", header["cloudpickle"]):  # and compiled, so that it is imported sooner
+            sys.path.remove(archive)
+            sys.path.append(archive)
         if header["python"] != here:
             result.write({"kind": "python", "here": here})
             return PYTHON_DIFFERS
@@ -173,7 +180,7 @@ def read(path: str) -> bytearray | mmap:
     with open(path, "rb") as file:
         content = mapped(file) or bytearray(file.read())
     expected = path.removesuffix(".bin").rpartition("-")[2]
-    if len(expected) == DIGEST_LENGTH and hashlib.sha256(content).hexdigest() != expected:
+    if len(expected) == DIGEST_LENGTH and sha256(content) != expected:
         raise ValueError(f"{path} is damaged: it has another checksum than it had when it was stored")
     return content
 
@@ -190,18 +197,18 @@ def mapped(file: io.BufferedReader) -> mmap | None:
         return None
 
 
-def json() -> Any:
-    """The package of this name, or what some Pythons have in its place; the archive is found by now."""
-    try:
-        import json as found
-    except ImportError:
-        from prominence_runner import plain_json as found  # type: ignore[no-redef]
-    return found
+def is_installed(package: str, version: str) -> bool:
+    """Whether it is a package of this version that would be imported if there was no archive."""
+    for place in sys.path:
+        if os.path.isdir(os.path.join(place, package)):
+            return os.path.isdir(os.path.join(place, f"{package}-{version}.dist-info"))
+    return False
 
 
 def split(content: bytearray | mmap) -> tuple[dict[str, Any], memoryview]:
-    end = content.find(b"\n")
-    return json().loads(content[:end]), memoryview(content)[end + 1 :]
+    """The header, and what follows it."""
+    end = SIZE_LENGTH + int.from_bytes(content[:SIZE_LENGTH], "big")
+    return pickle.loads(content[SIZE_LENGTH:end]), memoryview(content)[end:]
 
 
 def load(stream: memoryview, buffers: list[str], known: dict[str, Any]) -> Any:
@@ -244,11 +251,49 @@ class CallUnpickler(pickle.Unpickler):
 def record(header: dict[str, Any], *content: bytes | memoryview) -> list[bytes | memoryview]:
     """The pieces of a record: a line with its header and, after a blank, the checksum of all else."""
     header = {**header, "version": sys.version.split()[0], "sizes": [len(piece) for piece in content]}
-    line = json().dumps(header).encode()
-    hashed = hashlib.sha256(line)
-    for piece in content:
+    line = as_json(header).encode()
+    return [line + b" " + sha256(line, *content).encode() + b"\n", *content]
+
+
+def sha256(*pieces: bytes | bytearray | memoryview | mmap) -> str:
+    hashed = hasher(sum(map(len, pieces)))
+    for piece in pieces:
         hashed.update(piece)
-    return [line + b" " + hashed.hexdigest().encode() + b"\n", *content]
+    return str(hashed.hexdigest())
+
+
+def hasher(size: int) -> Any:
+    """OpenSSL's is the faster one; to load it takes longer than to do without it where there is little."""
+    for name in ("_sha256", "_sha2") if size < LARGE else ():  # of Python 3.11, of later ones
+        try:
+            return __import__(name).sha256()
+        except ImportError:
+            continue
+    import hashlib
+
+    return hashlib.sha256()
+
+
+def as_json(value: Any) -> str:
+    """Of what headers consist of; the package of that name takes long to import, and some Pythons lack it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_json(key)}: {as_json(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_json, value)) + "]"
+    if isinstance(value, str):
+        return f'"{escaped(value)}"'
+    if isinstance(value, float):
+        return repr(value)
+    return "null" if value is None else str(int(value))
+
+
+def escaped(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = (units[at] << 8 | units[at + 1] for at in range(0, len(units), 2))
+    plain = {code for code in range(32, 127) if chr(code) not in '"\\'}
+    return "".join(chr(code) if code in plain else f"\\u{code:04x}" for code in codes)
 
 
 class Result:
