@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from contextlib import contextmanager
 from datetime import timedelta
+from traceback import walk_stack
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
     from rich.progress import Progress
 
@@ -21,6 +24,20 @@ _PERIODS: Final = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 def on_terminal() -> bool:
     return _is_terminal(sys.stderr)
+
+
+def is_at_prompt() -> bool:
+    """True while an interactive Python waits for its user to type, who is not to be disturbed."""
+    if not hasattr(sys, "ps1"):
+        return False
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - for such uses
+    if frame is None or _module(frame).startswith("_pyrepl"):
+        return True
+    return any(_module(each).startswith("prompt_toolkit") for each, _ in walk_stack(frame))
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from prominence.progress import Drawing, counting_bars, on_terminal
+from prominence.progress import Drawing, counting_bars, is_at_prompt, on_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -45,6 +45,9 @@ class TerminalScreen:
         if row not in self._tasks:
             self._tasks[row] = _add(self._shown, row)
         _update(self._shown, self._tasks[row], row)
+        if is_at_prompt():
+            self.rest()
+            return
         if not self._is_drawing:
             self._is_drawing = True
             self._drawing.begin()
@@ -61,7 +64,13 @@ class TerminalScreen:
     def rest(self) -> None:
         if self._is_drawing:
             self._is_drawing = False
+            self._show_tasks(visible=False)  # or they would be drawn once more before they are erased
             self._drawing.end()
+            self._show_tasks(visible=True)
+
+    def _show_tasks(self, *, visible: bool) -> None:
+        for task in self._tasks.values():
+            self._shown.update(task, visible=visible)
 
     def let_go(self) -> None:
         """Draw no more, in the middle of whatever is drawn."""

@@ -69,11 +69,16 @@ class Script:
         return output
 
     def start(
-        self, code: str, *, environment: dict[str, str] | None = None, **options: Any
+        self,
+        code: str,
+        *,
+        interactive: bool = False,
+        environment: dict[str, str] | None = None,
+        **options: Any,
     ) -> tuple[int, str]:
         """Exit code, and what the terminal was sent."""
         self._path.write_text(BEGIN + code)
-        words = [sys.executable, "-W", "error", str(self._path)]
+        words = [sys.executable, *(["-i"] if interactive else []), "-W", "error", str(self._path)]
         settings = {**self._environment, **(environment or {})}
         exit_code, output = run_on_terminal(words, environment=settings, **options)
         return exit_code, output.decode()
@@ -176,3 +181,37 @@ with ProminenceExecutor(progress=True) as executor:
     assert "1 jobs are left to go on" in output
     assert "prominence: calls: 0 of 1 ended (1 running) in" in output
     assert is_as_before(output)
+
+
+def test_a_prompt_is_not_drawn_over(script: Script, tmp_path: Path) -> None:
+    """While the user may type, nothing is drawn; it is again when the program waits for its calls."""
+    steps = iter(
+        [
+            (rf">>> .*{ERASED}", b"time.sleep(1)\n"),
+            (r">>> .*sleep.*1 running", b"other.result()\n"),
+            (r"0\.25", b"exit()\n"),
+        ]
+    )
+    wanted, answer = next(steps)
+
+    def type_in(_: object, output: bytes) -> bytes | None:
+        nonlocal wanted, answer
+        if not re.search(wanted, output.decode(errors="ignore"), re.DOTALL):
+            return None
+        typed = answer
+        if b"result" in typed:
+            (tmp_path / "script.py.go").touch()
+        wanted, answer = next(steps, ("never", b""))
+        return typed
+
+    exit_code, output = script.start(
+        "executor = ProminenceExecutor(progress=True)\nother = executor.submit(work, 4, go)\n",
+        interactive=True,
+        on_output=type_in,
+    )
+
+    assert exit_code == 0, output
+    at_prompt = output.partition(">>> ")[2].partition("time.sleep")[0]
+    assert "\u2501" in output
+    assert "\u2501" not in at_prompt
+    assert "prominence: calls: 1 of 1 ended in" in output

@@ -16,12 +16,12 @@ def run_on_terminal(
     *,
     stdout: IO[Any] | None = None,
     environment: Mapping[str, str] | None = None,
-    on_output: Callable[[subprocess.Popen[bytes], bytes], None] = lambda _process, _output: None,
+    on_output: Callable[[subprocess.Popen[bytes], bytes], bytes | None] = lambda _process, _output: None,
 ) -> tuple[int, bytes]:
     """Exit code of a program and all that its terminal, 100 columns wide, was sent.
 
     ``stdout`` is where its standard output goes, if not to the terminal. ``on_output`` is called with the
-    process and the output so far as that grows.
+    process and the output so far as that grows; what it returns is typed in.
     """
     ours, theirs = pty.openpty()
     settings = {**os.environ, "TERM": "xterm", "COLUMNS": "100", **(environment or {})}
@@ -30,7 +30,8 @@ def run_on_terminal(
     output = b""
     while piece := _read(ours):
         output += piece
-        on_output(process, output)
+        if typed := on_output(process, output):
+            os.write(ours, typed)
     os.close(ours)
     return process.wait(), output
 
