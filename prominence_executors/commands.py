@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,6 +15,7 @@ from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.advice import next_step
 from prominence_executors.failures import failure
 from prominence_executors.sessions.leftovers import leftovers, look_again
+from prominence_executors.sessions.overview import overviews
 
 if TYPE_CHECKING:
     from prominence import Session
@@ -98,6 +100,44 @@ def _show(found: dict[str, Any], now: float) -> None:
     if stderr := found.get("stderr"):
         click.echo("  last lines of stderr:")
         click.echo("\n".join(f"    {line}" for line in stderr.splitlines()))
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def sessions(session: Session, *, as_json: bool) -> None:
+    """Show the sessions of executors that have a name.
+
+    The driver is the program that sends a session's calls: it "runs here" or "was killed", is none when it
+    has ended in good order, or is "elsewhere", on another machine, where it may run or not. CALLS are those
+    that were noted; calls of an array share a workflow, whose jobs are made when they can run.
+
+    \b
+    Example:
+      prominence sessions
+    """
+    named, unnamed = overviews(session.client)
+    if as_json:
+        show_json([asdict(each) for each in named])
+    else:
+        rows = [
+            (
+                each.session,
+                each.driver,
+                "" if each.calls is None else each.calls,
+                each.jobs_queued,
+                each.jobs_running,
+                each.jobs_ended,
+                each.stored_bytes,
+                when(each.last_used),
+            )
+            for each in named
+        ]
+        headings = ("SESSION", "DRIVER", "CALLS", "QUEUED", "RUNNING", "ENDED", "BYTES", "LAST USED")
+        show_table(headings, rows)
+    if unnamed:
+        size = sum(each.size for each in unnamed)
+        note(f"{len(unnamed)} sessions without a name have left {size} bytes: prominence gc --dry-run")
 
 
 @click.command()

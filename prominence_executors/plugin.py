@@ -63,9 +63,9 @@ def _add_hooks_of_hosts(manager: pluggy.PluginManager) -> None:
 
 @hookimpl
 def prominence_commands() -> list[click.Command]:
-    from prominence_executors.commands import explain, gc
+    from prominence_executors.commands import explain, gc, sessions
 
-    return [explain, gc]
+    return [explain, gc, sessions]
 
 
 def available() -> dict[str, Callable[..., Executor]]:

@@ -54,7 +54,7 @@ class Lease:
             if found is None:
                 self._client.kv_set(self._key, self._value)
                 continue
-            alive = False if found == FREE else is_alive(_driver_of(found))
+            alive = False if found == FREE else is_alive(driver_of(found))
             if alive or (seen is not None and found not in {seen, FREE}):
                 raise _in_use(self._key, found)
             if found != seen:
@@ -159,13 +159,13 @@ class _Moment(NamedTuple):
         return max(clock.monotonic() - self.monotonic, clock.time() - self.time)
 
 
-def _driver_of(value: str) -> str:
+def driver_of(value: str) -> str:
     return value.rpartition(":")[0]
 
 
 def _in_use(key: str, value: str) -> SessionInUse:
     session = key.split("/")[1]
-    driver = _driver_of(value)
+    driver = driver_of(value)
     return SessionInUse(
         f"session {session!r} is driven by another process (driver {driver or 'unknown'}): end that one, "
         "or wait for it to end, before its calls are taken over"

@@ -33,6 +33,10 @@ def is_alive(process: dict[str, Any]) -> bool | None:
         return False
 
 
+def host_of(process: dict[str, Any]) -> str:
+    return str(process["machine"]).partition(" ")[0]
+
+
 def _machine() -> str:
     """Differs between machines, boots, and containers that number their processes for themselves."""
     numbering = str(_PROCESSES.readlink()) if _PROCESSES.is_symlink() else ""
