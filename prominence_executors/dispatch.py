@@ -94,6 +94,11 @@ class Group:
         return self._parent is None
 
     @property
+    def on_exit(self) -> OnExit:
+        """What the end of the executor does about futures that have no outcome yet."""
+        return self._dispatcher.on_exit
+
+    @property
     def root(self) -> Group:
         """The one that has the futures of all."""
         return self if self._parent is None else self._parent.root
@@ -213,7 +218,7 @@ class Dispatcher:
         self.session = session
         self.most = most
         self._driving = driving
-        self._on_exit = on_exit
+        self.on_exit = on_exit
         self._lock = threading.Lock()
         self.adopting = threading.Lock()
         """Held while futures for jobs of other processes are looked for and made."""
@@ -283,11 +288,11 @@ class Dispatcher:
 
     def finish(self, group: Group) -> None:
         """Bring a group to its end, in the way that the executor was made for."""
-        if self._on_exit == "detach":
+        if self.on_exit == "detach":
             group.wait_for_late()
             self._send_pending()
             group.abandon()
-        elif self._on_exit == "cancel":
+        elif self.on_exit == "cancel":
             futures = group.unfinished()
             self.cancel_pending(set(futures))
             for future in futures:

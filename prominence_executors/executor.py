@@ -48,6 +48,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MAX_WORKERS: Final = 1000
+_ON_CTRL_C: Final[dict[OnExit, str]] = {
+    "wait": "waiting for {} jobs; Ctrl-C again leaves them to go on",
+    "detach": "leaving {} jobs to go on: ProminenceExecutor.attach({!r}) comes back to them",
+    "cancel": "ending {} jobs; Ctrl-C again leaves them to go on",
+}
 _IDS_SHOWN: Final = 10
 
 
@@ -315,7 +320,7 @@ class ProminenceExecutor(Executor):
         try:
             unfinished = self._group.unfinished()
             if kind is not None and issubclass(kind, KeyboardInterrupt) and unfinished:
-                _say(f"waiting for {len(unfinished)} jobs; Ctrl-C again leaves them to go on")
+                _say(_ON_CTRL_C[self._group.on_exit].format(len(unfinished), self._group.session_name))
             return super().__exit__(kind, error, trace)
         except KeyboardInterrupt:
             _leave([self._group])

@@ -6,12 +6,12 @@ import json
 import platform
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import NotFound, SessionMismatch
+from prominence.exceptions import NotFound, ProminenceError, SessionMismatch
 from prominence.version import __version__
 from prominence_executors.sessions import names
 from prominence_executors.sessions.lease import Lease
 from prominence_executors.sessions.manifest import CallRecord, Manifest
-from prominence_executors.sessions.process import is_alive, this_process
+from prominence_executors.sessions.process import host_of, is_alive, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Driving:
         self.name = name
         self._driver = client.new_tag()[:_DRIVER_CHARACTERS]
         self._client = client
-        self._lease = Lease(client, names.key(name, "lease"), self._driver)
+        self._lease = Lease(client, names.key(name, "lease"), self._driver, self._who_is)
         self._lease.acquire(self._is_alive)
         self._lease.keep(self)
         client.kv_set(
@@ -73,10 +73,20 @@ class Driving:
 
     def _is_alive(self, driver: str) -> bool | None:
         try:
-            process = json.loads(self._client.kv_get(names.key(self.name, "drivers", driver)))["process"]
+            return is_alive(self._process_of(driver))
         except NotFound:
             return None
-        return is_alive(process)
+
+    def _who_is(self, driver: str) -> str:
+        try:
+            process = self._process_of(driver)
+        except ProminenceError:  # what is told without it is the error that counts
+            return f"driver {driver}"
+        return f"driver {driver}, process {process['pid']} on {host_of(process)}"
+
+    def _process_of(self, driver: str) -> dict[str, Any]:
+        about: dict[str, Any] = json.loads(self._client.kv_get(names.key(self.name, "drivers", driver)))
+        return dict(about["process"])
 
 
 def _record(call: Call, index: int | None) -> CallRecord:

@@ -31,7 +31,9 @@ FREE: Final = "free"
 class Lease:
     """The right to send calls of a session; renewed in a thread until it is released or its owner is gone."""
 
-    def __init__(self, client: ProminenceClient, key: str, driver: str) -> None:
+    def __init__(self, client: ProminenceClient, key: str, driver: str, who_is: Callable[[str], str]) -> None:
+        """``who_is`` says of a driver, for people, which process it is."""
+        self._who_is = who_is
         self._client = client
         self._key = key
         self._driver = driver
@@ -56,7 +58,7 @@ class Lease:
                 continue
             alive = False if found == FREE else is_alive(driver_of(found))
             if alive or (seen is not None and found not in {seen, FREE}):
-                raise _in_use(self._key, found)
+                raise self._in_use(found)
             if found != seen:
                 seen, seen_at = found, clock.monotonic()
             if alive is False or clock.monotonic() - seen_at >= LEASE_S:
@@ -76,7 +78,7 @@ class Lease:
         if self._renewed.age_s(self._client.clock) >= LEASE_S:  # this process did not run for a while
             self._renew()
         if self._is_over:
-            raise _in_use(self._key, self._read() or FREE)
+            raise self._in_use(self._read() or FREE)
 
     def confirm(self, is_alive: Callable[[str], bool | None]) -> None:
         """Return when the lease is ours for certain, taken again where it was released.
@@ -129,6 +131,14 @@ class Lease:
                 self._is_over = True
             log.error("the lease %s was taken by another driver: nothing more is sent from here", self._key)
 
+    def _in_use(self, value: str) -> SessionInUse:
+        session, driver = self._key.split("/")[1], driver_of(value)
+        who = self._who_is(driver) if driver else "now ended"
+        return SessionInUse(
+            f"session {session!r} is driven by another process ({who}): end that one, or wait for it to end, "
+            "before its calls are taken over"
+        )
+
     def _read(self) -> str | None:
         try:
             return self._client.kv_get(self._key)
@@ -161,12 +171,3 @@ class _Moment(NamedTuple):
 
 def driver_of(value: str) -> str:
     return value.rpartition(":")[0]
-
-
-def _in_use(key: str, value: str) -> SessionInUse:
-    session = key.split("/")[1]
-    driver = driver_of(value)
-    return SessionInUse(
-        f"session {session!r} is driven by another process (driver {driver or 'unknown'}): end that one, "
-        "or wait for it to end, before its calls are taken over"
-    )

@@ -1,6 +1,6 @@
 """A driver that a test kills: it submits calls that leave a line each, and says what it has done.
 
-Arguments: name of the session, number of calls, file for the lines.
+Arguments: name of the session, number of calls, file for the lines; the name alone attaches to the session.
 """
 
 from __future__ import annotations
@@ -23,17 +23,33 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    name, number, file = sys.argv[1:]
+def attach(name: str) -> None:
+    say("attaching")
+    executor = ProminenceExecutor.attach(name)
+    say("attached")
+    for future in executor.attached:
+        say(f"done {future.result()}")
+    sys.stdin.read()
+
+
+def submit(name: str, number: int, file: str) -> None:
     executor = ProminenceExecutor(3, session=name)
     futures = []
-    for each in range(int(number)):
+    for each in range(number):
         futures.append(executor.with_options(name=f"call-{each}").submit(leave_line, file, each))
         say(f"submitted {each}")
     for future in futures:
         say(f"done {future.result()}")
     say("waiting to be killed")
     sys.stdin.read()
+
+
+def main() -> None:
+    name, *words = sys.argv[1:]
+    if words:
+        submit(name, int(words[0]), words[1])
+    else:
+        attach(name)
 
 
 if __name__ == "__main__":
