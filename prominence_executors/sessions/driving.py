@@ -6,7 +6,7 @@ import json
 import platform
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import NotFound, ProminenceError, SessionMismatch
+from prominence.exceptions import NotFound, ProminenceError, SessionInUse, SessionMismatch
 from prominence.version import __version__
 from prominence_executors.sessions import names
 from prominence_executors.sessions.lease import Lease
@@ -34,11 +34,15 @@ class Driving:
         self._driver = client.new_tag()[:_DRIVER_CHARACTERS]
         self._client = client
         self._lease = Lease(client, names.key(name, "lease"), self._driver, self._who_is)
-        self._lease.acquire(self._is_alive)
+        # Before the lease: who finds that held is to see at any moment whether this process is alive.
+        record = names.key(name, "drivers", self._driver)
+        client.kv_set(record, json.dumps(_about_this_driver(client.clock.time())))
+        try:
+            self._lease.acquire(self._is_alive)
+        except SessionInUse:
+            client.kv_delete(record)
+            raise
         self._lease.keep(self)
-        client.kv_set(
-            names.key(name, "drivers", self._driver), json.dumps(_about_this_driver(client.clock.time()))
-        )
         self._manifest = Manifest(client, name, self._driver, session.sender.add)
 
     def note(self, calls: Sequence[Call], *, is_array: bool) -> None:

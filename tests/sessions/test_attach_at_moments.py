@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from support.clock import VirtualClock
 from support.relay import Gate
 from support.repeated import Runs, lose_supervisor
 from support.service import LocalService
@@ -89,8 +90,27 @@ def makes_a_fence(request: Received) -> bool:
     return request.method == "POST" and "/fences/" in request.path
 
 
+def takes_the_lease(request: Received) -> bool:
+    return request.method == "POST" and request.path.endswith("/lease")
+
+
 def is_submission(request: Received) -> bool:
     return (request.method, request.path) == ("POST", "/jobs")
+
+
+def test_when_it_had_just_taken_the_session(rough: LocalService, runs: Runs, go: Path) -> None:
+    with (
+        Gate(rough.endpoint.url, takes_the_lease, has_passed=True) as gate,
+        driver(rough, gate.url, "just-taken", runs, go),
+    ):
+        assert gate.is_reached.wait(30)
+
+    clock = VirtualClock()
+    with Session(replace(rough.settings(), settle_window=0.2), clock=clock) as session:
+        attached = ProminenceExecutor.attach("just-taken", service=session)
+        assert (attached.attached, attached.unsent) == ((), ())
+        attached.close(delete=True)
+    assert sum(clock.sleeps) < 60, "that it is gone was seen at once"
 
 
 @pytest.mark.parametrize("moment", ["running", "done"])

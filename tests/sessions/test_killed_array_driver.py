@@ -45,7 +45,7 @@ def test_every_call_that_was_sent_is_there_once_and_the_others_are_named(
     random = Random(moments)
     counts: Counter[str] = Counter()
     for moment in range(moments):
-        first, last = 1 + moment * LINES // moments, (moment + 1) * LINES // moments
+        first, last = 1 + moment * LINES // moments, -(-(moment + 1) * LINES // moments)
         name, file = f"killed-{moments}-{moment}", tmp_path / f"{moment}"
         words = [name, str(ARRAYS * SIZE), str(SIZE), str(file)]
         kill_after(service, DRIVER, words, lines=random.randint(first, last))

@@ -5,6 +5,7 @@ Host names are what tells such machines apart here; a name space of its own has 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -100,6 +101,22 @@ def test_results_arrive_where_nothing_of_the_first_machine_is(
     assert found["results"][0] == "a point at 3"
     assert "returncode=0" in found["results"][1]
     assert found["unsent"] == []
+
+
+def test_a_value_whose_class_is_not_there_is_told(
+    service: LocalService, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_shapes.py").write_text("class Circle:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    shapes = importlib.import_module("my_shapes")
+    with ProminenceExecutor(session="shapes", service=session, on_exit="detach") as executor:
+        executor.submit(shapes.Circle)
+
+    assert elsewhere(service, tmp_path, ["shapes"])["error"] == "ResultUnreadable"
+
+    with ProminenceExecutor.attach("shapes", service=session) as attached:
+        assert isinstance(attached.attached[0].result(), shapes.Circle)
+        attached.close(delete=True)
 
 
 @pytest.mark.full
