@@ -47,6 +47,16 @@ sys.stdin.read()
 """
 
 
+_TRYING_TWICE = """
+import sys
+from prominence_executors import ProminenceExecutor, Retries
+
+executor = ProminenceExecutor(session=sys.argv[1], retries=Retries(user=1))
+executor.submit(["test", "-e", sys.argv[3]])
+sys.stdin.read()
+"""
+
+
 @pytest.fixture(scope="module")
 def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
     with LocalService(tmp_path_factory.mktemp("rough"), cpus=4, memory=64, rough=True) as running:
@@ -70,7 +80,9 @@ def go(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def driver(service: LocalService, url: str, session: str, runs: Runs, go: Path) -> Iterator[None]:
+def driver(
+    service: LocalService, url: str, session: str, runs: Runs, go: Path, *, script: str = _DRIVER
+) -> Iterator[None]:
     """One that has submitted a call, and is killed at the end."""
     environment = {
         **os.environ,
@@ -78,7 +90,7 @@ def driver(service: LocalService, url: str, session: str, runs: Runs, go: Path) 
         "PROMINENCE_TOKEN": service.endpoint.token,
         "PROMINENCE_LOCAL_PYTHON": sys.executable,
     }
-    words = [sys.executable, "-c", _DRIVER, session, str(runs.path), str(go)]
+    words = [sys.executable, "-c", script, session, str(runs.path), str(go)]
     with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE) as process:
         try:
             yield
@@ -218,3 +230,24 @@ def test_when_its_fence_was_made_and_nothing_was_sent(
             assert rough_session.client.kv_get(key) == "closed"
             attached.close(delete=True)
     assert runs.jobs() == []
+
+
+def test_when_it_was_sent_for_the_second_time(
+    rough: LocalService, rough_session: Session, runs: Runs, go: Path
+) -> None:
+    def is_second(request: Received) -> bool:
+        if is_submission(request) and any(is_submission(each) for each in gate.received):
+            go.touch()
+            return True
+        return False
+
+    with Gate(rough.endpoint.url, is_second, has_passed=True) as gate:
+        with driver(rough, gate.url, "second", runs, go, script=_TRYING_TWICE):
+            assert gate.is_reached.wait(30)
+        with ProminenceExecutor.attach("second", service=rough_session) as attached:
+            (future,) = attached.attached
+            assert future.result().returncode == 0
+            first, second = (attempt.job.id for attempt in future.attempts)
+            attached.close(delete=True)
+    jobs = rough.get("/jobs", constraint="prominencesession=second", all="true").json()
+    assert {job["id"] for job in jobs} == {first, second}
