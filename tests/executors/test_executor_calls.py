@@ -23,6 +23,7 @@ from prominence.exceptions import (
     ResultNotPicklable,
 )
 from prominence_executors.calls import packing, results
+from prominence_executors.calls.pickling import headed
 from prominence_executors.runner import main as runner
 
 if TYPE_CHECKING:
@@ -405,23 +406,22 @@ def test_outputs_of_a_call_are_with_its_job(executor: ProminenceExecutor, tmp_pa
 class TestRunner:
     """The runner's own files, without a service."""
 
-    def call(self, tmp_path: Path, header: bytes, payload: bytes) -> tuple[int, results.Record]:
-        (tmp_path / "call").write_bytes(header + b"\n" + payload)
+    def call(self, tmp_path: Path, minor: int, payload: bytes) -> tuple[int, results.Record]:
+        header = {"python": [3, minor], "cloudpickle": "3.0.0", "buffers": []}
+        (tmp_path / "call").write_bytes(headed(header, payload))
         before = list(sys.path)
         code = runner.main([str(tmp_path / "call"), str(tmp_path / "result"), "no.zip", "none.zip"])
         sys.path[:] = before
         return code, results.Record.parse((tmp_path / "result").read_bytes())
 
     def test_another_python_is_told_and_nothing_is_run(self, tmp_path: Path) -> None:
-        code, record = self.call(tmp_path, b'{"python": [3, 99]}', b"not even a pickle")
+        code, record = self.call(tmp_path, 99, b"not even a pickle")
 
         assert (code, record.kind) == (90, "python")
         assert record.header["here"] == list(sys.version_info[:2])
 
     def test_a_module_that_the_image_lacks_is_named(self, tmp_path: Path) -> None:
-        header = f'{{"python": [3, {sys.version_info.minor}], "buffers": []}}'.encode()
-
-        code, record = self.call(tmp_path, header, b"cno_such_module\nf\n.")
+        code, record = self.call(tmp_path, sys.version_info.minor, b"cno_such_module\nf\n.")
 
         assert code == 91
         with pytest.raises(MissingDependency, match=r"image a\.sif has no module 'no_such_module'") as caught:
@@ -446,4 +446,4 @@ class TestRunner:
         packing.pickler.cache_clear()
 
         assert packing.pickler() == first
-        assert len(first) + len(packing.runner()) < 40_000
+        assert len(first) + len(packing.runner()) < 42_000
