@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.arrays import array_of, value
-from support.repeated import Blocker, Runs, lose_supervisor, sent
+from support.repeated import Blocker, Runs, lose_supervisor
 from support.service import LocalService
 from support.until import until
 
@@ -25,39 +26,9 @@ from prominence_executors import ProminenceExecutor, Retries
 from prominence_executors.runner.fence import FREE, VARIABLE, gate_of, key_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="module")
-def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    """A service that knows no submission from another; one job runs at a time."""
-    with LocalService(tmp_path_factory.mktemp("rough"), cpus=1, memory=64, rough=True) as running:
-        yield running
-
-
-@pytest.fixture
-def rough_session(rough: LocalService) -> Iterator[Session]:
-    with Session(rough.settings()) as session:
-        yield session
-
-
-@pytest.fixture
-def fenced(rough_session: Session) -> Iterator[ProminenceExecutor]:
-    with ProminenceExecutor(session=rough_session) as executor:
-        yield executor
-
-
-@pytest.fixture
-def blocker(rough: LocalService) -> Iterator[Blocker]:
-    """Keeps other jobs from being started, until it is ended."""
-    with Blocker(rough) as blocker:
-        yield blocker
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path / "runs")
+    from prominence_executors import ProminenceFuture
 
 
 def workflow_of(session: Session) -> dict[str, Any]:
@@ -70,17 +41,43 @@ def array_key(workflow: dict[str, Any]) -> str:
     return str(workflow["jobs"][0]["tasks"][0]["env"][VARIABLE].split()[0])
 
 
-def twin_of(service: LocalService, workflow: dict[str, Any], **policies: Any) -> int:
-    """The same workflow once more, as of a request that was sent twice."""
-    names = ("name", "labels", "factories")
-    jobs = [{**job, "policies": policies} for job in workflow["jobs"]]
-    response = service.request("POST", "/workflows", json={**{n: workflow[n] for n in names}, "jobs": jobs})
-    assert response.status_code == 201, response.text
-    return int(response.json()["id"])
+@dataclass
+class Queued:
+    """An array of calls that leave the numbers of their jobs; their workflow waits for a place."""
+
+    service: LocalService
+    session: Session
+    futures: list[ProminenceFuture[Any]]
+    workflow: dict[str, Any]
+
+    def twin(self, **policies: Any) -> int:
+        """The same workflow once more, as of a request that was sent twice."""
+        names = ("name", "labels", "factories")
+        jobs = [{**job, "policies": policies} for job in self.workflow["jobs"]]
+        description = {name: self.workflow[name] for name in names} | {"jobs": jobs}
+        response = self.service.request("POST", "/workflows", json=description)
+        assert response.status_code == 201, response.text
+        return int(response.json()["id"])
+
+    def jobs_of(self, workflow: int) -> set[int]:
+        return {job["id"] for job in self.session.client.list_workflow_jobs(workflow).entries}
+
+    def wait_for(self, workflow: int) -> None:
+        def has_ended() -> bool:
+            (entry,) = self.session.client.describe_workflow(workflow).entries
+            return entry["status"] not in {"idle", "running"}
+
+        until(has_ended)
 
 
-def jobs_of(session: Session, workflow: int) -> list[dict[str, Any]]:
-    return session.client.list_workflow_jobs(workflow).entries
+@pytest.fixture
+def queued(
+    fenced: ProminenceExecutor, rough: LocalService, rough_session: Session, blocker: Blocker, runs: Runs
+) -> Queued:
+    assert blocker
+    futures = array_of(fenced, runs.of_call, range(3))
+    until(lambda: futures[0].job_id)
+    return Queued(rough, rough_session, futures, workflow_of(rough_session))
 
 
 def test_each_call_is_claimed_and_committed(fenced: ProminenceExecutor, rough_session: Session) -> None:
@@ -130,70 +127,41 @@ def test_what_is_too_large_to_commit_comes_as_a_file(fenced: ProminenceExecutor)
 
 class TestTwins:
     def test_of_several_workflows_one_makes_the_calls(
-        self,
-        fenced: ProminenceExecutor,
-        rough: LocalService,
-        rough_session: Session,
-        blocker: Blocker,
-        runs: Runs,
+        self, queued: Queued, blocker: Blocker, runs: Runs
     ) -> None:
-        futures = array_of(fenced, runs.of_call, range(3))
-        ours = until(lambda: workflow_of(rough_session) if sent(futures[0]) else None)
-        others = [twin_of(rough, ours) for _ in range(2)]
+        others = [queued.twin() for _ in range(2)]
         blocker.end()
 
-        found = [value(future) for future in futures]
+        found = [value(future) for future in queued.futures]
 
-        assert found == [future.job.id for future in futures]
+        assert found == [future.job.id for future in queued.futures]
+        assert set(found) == queued.jobs_of(queued.workflow["id"])
         for other in others:
-            until(
-                lambda other=other: all(  # type: ignore[misc]
-                    job["status"] == "completed" for job in jobs_of(rough_session, other)
-                )
-            )
-        made = {job["id"] for job in jobs_of(rough_session, ours["id"])}
-        assert made == set(found)
+            queued.wait_for(other)
         assert Counter(runs.jobs()) == Counter(found)
 
-    def test_the_one_that_was_first_is_followed(
-        self,
-        fenced: ProminenceExecutor,
-        rough: LocalService,
-        rough_session: Session,
-        blocker: Blocker,
-        runs: Runs,
-    ) -> None:
-        futures = array_of(fenced, runs.of_call, range(3))
-        ours = until(lambda: workflow_of(rough_session) if sent(futures[0]) else None)
-        first = twin_of(rough, ours, priority=10)
+    def test_the_one_that_was_first_is_followed(self, queued: Queued, blocker: Blocker, runs: Runs) -> None:
+        first = queued.twin(priority=10)
         blocker.end()
 
-        found = [value(future) for future in futures]
+        found = [value(future) for future in queued.futures]
 
-        assert found == [future.job.id for future in futures]
-        assert set(found) == {job["id"] for job in jobs_of(rough_session, first)}
+        assert found == [future.job.id for future in queued.futures]
+        assert set(found) == queued.jobs_of(first)
         assert Counter(runs.jobs()) == Counter(found)
 
     def test_a_twin_of_a_deleted_workflow_makes_no_call(
-        self,
-        fenced: ProminenceExecutor,
-        rough: LocalService,
-        rough_session: Session,
-        blocker: Blocker,
-        runs: Runs,
+        self, queued: Queued, blocker: Blocker, runs: Runs
     ) -> None:
-        futures = array_of(fenced, runs.of_call, range(3))
-        ours = until(lambda: workflow_of(rough_session) if sent(futures[0]) else None)
-        assert rough_session.client.delete_workflow(ours["id"])
-        assert all(isinstance(future.exception(120), JobFailedError) for future in futures)
+        assert queued.session.client.delete_workflow(queued.workflow["id"])
+        assert all(isinstance(future.exception(120), JobFailedError) for future in queued.futures)
 
-        twin = twin_of(rough, ours)
+        twin = queued.twin()
         blocker.end()
 
-        ended = until(
-            lambda: [job for job in jobs_of(rough_session, twin) if job["status"] == "completed"][2:]
-        )
-        assert rough.describe(ended[0]["id"])["execution"]["tasks"][0]["exitCode"] == 92
+        queued.wait_for(twin)
+        ended = [queued.service.describe(job) for job in queued.jobs_of(twin)]
+        assert [job["execution"]["tasks"][0]["exitCode"] for job in ended] == [92, 92, 92]
         assert runs.jobs() == []
 
 

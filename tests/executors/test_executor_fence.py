@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.repeated import Blocker, Runs, key_of, lose_supervisor, sent, twin_of
-from support.service import LocalService
 from support.until import until
 
 from prominence import JobPolicies, Session
@@ -17,38 +16,7 @@ from prominence_executors import ProminenceExecutor
 from prominence_executors.runner.fence import VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(scope="module")
-def rough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
-    """A service that knows no submission from another; one job runs at a time."""
-    with LocalService(tmp_path_factory.mktemp("rough"), cpus=1, memory=64, rough=True) as running:
-        yield running
-
-
-@pytest.fixture
-def rough_session(rough: LocalService) -> Iterator[Session]:
-    with Session(rough.settings()) as session:
-        yield session
-
-
-@pytest.fixture
-def fenced(rough_session: Session) -> Iterator[ProminenceExecutor]:
-    with ProminenceExecutor(session=rough_session) as executor:
-        yield executor
-
-
-@pytest.fixture
-def blocker(rough: LocalService) -> Iterator[Blocker]:
-    """Keeps other jobs from being started, until it is ended."""
-    with Blocker(rough) as blocker:
-        yield blocker
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Runs:
-    return Runs(tmp_path / "runs")
+    from support.service import LocalService
 
 
 class TestGuarantee:

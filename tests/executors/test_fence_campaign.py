@@ -37,22 +37,15 @@ def count(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
+@pytest.fixture(params=[SentAlone, SentTogether])
+def campaign(request: pytest.FixtureRequest, rough: LocalService, tmp_path: Path) -> Campaign:
+    return Campaign(rough, tmp_path / "runs", request.param)
+
+
 def test_no_call_is_made_twice_or_told_wrongly(
-    count: int, rough: LocalService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    campaign: Campaign, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    campaign = Campaign(rough, tmp_path / "runs", SentAlone)
-    campaign.run(count, seed=40_000)
-    with capsys.disabled():
-        print(f"\n{campaign.figures()}")  # noqa: T201 - they are what a campaign is for
-
-    campaign.check()
-
-
-def test_no_call_of_an_array_is_made_twice_or_told_wrongly(
-    count: int, rough: LocalService, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    campaign = Campaign(rough, tmp_path / "runs", SentTogether)
-    campaign.run(count, seed=60_000)
+    campaign.run(count, seed=40_000 * campaign.kind.size)
     with capsys.disabled():
         print(f"\n{campaign.figures()}")  # noqa: T201 - they are what a campaign is for
 
