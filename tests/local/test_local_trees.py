@@ -15,7 +15,15 @@ from support.until import until
 from prominence.local.trees import bytes_below, remove_tree, with_contents
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Iterator[Path]:
+    """Nothing is left of it whatever happens: pytest cannot clean up such trees itself."""
+    yield tmp_path / "top"
+    remove_tree(tmp_path / "top")
 
 
 def _make_deep(top: Path, name: str, depth: int) -> None:
@@ -34,12 +42,12 @@ def _make_deep(top: Path, name: str, depth: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["d", "d" * 200], ids=["deep", "of long paths"])
-def test_a_deep_tree_is_removed(tmp_path: Path, name: str) -> None:
-    _make_deep(tmp_path / "top", name, 3000)
+def test_a_deep_tree_is_removed(top: Path, name: str) -> None:
+    _make_deep(top, name, 3000)
 
-    remove_tree(tmp_path / "top")
+    remove_tree(top)
 
-    assert not (tmp_path / "top").exists()
+    assert not top.exists()
 
 
 def test_links_are_removed_and_what_they_lead_to_is_not(tmp_path: Path) -> None:
@@ -65,12 +73,11 @@ def test_a_file_is_no_tree(tmp_path: Path) -> None:
     assert (tmp_path / "file").exists()
 
 
-def test_a_deep_tree_is_measured_and_listed(tmp_path: Path) -> None:
-    _make_deep(tmp_path / "top", "d", 1500)
+def test_a_deep_tree_is_measured_and_listed(top: Path) -> None:
+    _make_deep(top, "d", 1500)
 
-    assert bytes_below(tmp_path / "top") == 1500
-    assert sum(1 for _ in with_contents(tmp_path / "top")) == 1 + 2 * 1500
-    remove_tree(tmp_path / "top")
+    assert bytes_below(top) == 1500
+    assert sum(1 for _ in with_contents(top)) == 1 + 2 * 1500
 
 
 def _deep_tree(depth: int) -> str:
