@@ -20,6 +20,7 @@ from prominence.logs import logger
 from prominence.settings import Retention, RuntimeSettings
 
 READY: Final = "ready"
+TAKEN: Final = "another one runs"
 _LOG_BYTES: Final = 5_000_000
 _LOG_FILES: Final = 3
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     detach, ready = options.pop("detach"), options.pop("ready_fd")
     if detach and not _detach():
         return 0
-    from prominence.local.directory import StateDirectory
+    from prominence.local.directory import AlreadyServed, StateDirectory
     from prominence.local.serve import ServeOptions, serve
 
     _log_to(StateDirectory(options["directory"]).log if detach else None)
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
         serve(ServeOptions(**options), ready=lambda: _tell(ready, READY))
     except (ProminenceError, OSError) as error:
         logger("prominence.local").error("%s", error)
-        _tell(ready, str(error))
+        _tell(ready, TAKEN if isinstance(error, AlreadyServed) else str(error))
         return 1
     return 0
 

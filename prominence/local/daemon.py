@@ -14,8 +14,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import LocalServiceError
-from prominence.local.__main__ import READY
-from prominence.local.directory import Endpoint, EndpointUnreadable, StateDirectory
+from prominence.local.__main__ import READY, TAKEN
+from prominence.local.directory import AlreadyServed, Endpoint, EndpointUnreadable, StateDirectory
 from prominence.local.machine.files import AttemptFiles
 from prominence.version import __version__
 
@@ -53,8 +53,7 @@ def ensure(settings: LocalSettings) -> Endpoint:
         return found
     with state.starting():
         if (found := state.endpoint()) is None:
-            _start(settings, state)
-            found = state.endpoint()
+            found = _started(settings, state)
     if found is None:
         raise LocalServiceError(f"the local service ended right after its start; see {state.log}")
     return found
@@ -142,6 +141,21 @@ def _wait_for_jobs(state: StateDirectory) -> None:
         time.sleep(_LOOK_S)
 
 
+def _started(settings: LocalSettings, state: StateDirectory) -> Endpoint | None:
+    """A new service; or the one that came first, or a new one after that has come to its end."""
+    deadline = time.monotonic() + _START_TIME_S
+    while True:
+        try:
+            _start(settings, state)
+        except AlreadyServed:
+            if (found := state.endpoint()) is not None:
+                return found
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return state.endpoint()
+
+
 def _start(settings: LocalSettings, state: StateDirectory) -> None:
     reader, writer = (_above_standard_streams(each) for each in os.pipe())
     try:
@@ -162,6 +176,8 @@ def _start(settings: LocalSettings, state: StateDirectory) -> None:
     finally:
         os.close(writer)
     answer = _read_line(reader)
+    if answer == TAKEN:
+        raise AlreadyServed(f"another service already runs in {state.path}, and tells nobody where")
     if answer != READY:
         raise LocalServiceError(f"the local service did not start: {answer or _last_words(state)}")
 

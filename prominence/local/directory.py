@@ -45,6 +45,10 @@ _LOOKERS_S: Final = 2.0  # others hold the service's lock for moments only, to s
 _LOCK_RETRY_S: Final = 0.01
 
 
+class AlreadyServed(LocalServiceError):
+    """Another service runs in the directory, or has not quite ended."""
+
+
 class EndpointUnreadable(LocalServiceError):
     """A service runs, and its process is all that is known of it."""
 

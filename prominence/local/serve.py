@@ -19,7 +19,7 @@ from prominence.local.api.answers import BASE
 from prominence.local.api.app import application
 from prominence.local.attempts import Attempts
 from prominence.local.connections import Connection
-from prominence.local.directory import Endpoint, StateDirectory
+from prominence.local.directory import AlreadyServed, Endpoint, StateDirectory
 from prominence.local.engine import EngineSetup
 from prominence.local.engines import make_engine
 from prominence.local.job_tables import JobTables
@@ -82,7 +82,7 @@ def serve(options: ServeOptions, ready: Callable[[], None]) -> None:
     state.open()
     with state.serving() as mine:
         if not mine:
-            raise LocalServiceError(f"another service already runs in {options.directory}")
+            raise AlreadyServed(f"another service already runs in {options.directory}")
         try:
             asyncio.run(_serve(options, state, ready))
         except (LocalServiceError, OSError, sqlite3.Error) as error:

@@ -21,6 +21,7 @@ from support.until import until
 from prominence import Job, ProminenceClient, Session, Settings, Task
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
+from prominence.local.directory import StateDirectory
 from prominence.settings import LocalSettings, RuntimeSettings
 from prominence.version import __version__
 
@@ -55,6 +56,17 @@ def test_many_processes_at_once_start_one_service(local: LocalSettings) -> None:
     urls = {process.communicate()[0] for process in started}
 
     assert urls == {daemon.ensure(local).url + "\n"}
+
+
+def test_a_service_is_had_beside_one_that_is_about_to_end(local: LocalSettings) -> None:
+    state = StateDirectory(local.directory)
+    state.open()
+
+    with ThreadPoolExecutor(1) as threads:
+        with state.vacant():
+            found = threads.submit(daemon.ensure, local)
+            until(lambda: state.log.exists() and "another service already runs" in state.log.read_text())
+        assert found.result() == daemon.running(local)
 
 
 def test_the_service_belongs_to_no_process_of_its_client(local: LocalSettings) -> None:
