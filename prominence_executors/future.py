@@ -201,12 +201,19 @@ class ProminenceFuture(Future[R]):
         raise TypeError("a future belongs to its process: pass on its result(), or the id of its job")
 
     def _repr_html_(self) -> str:
-        rows: dict[str, object] = {"job": self.job_id, "name": self._work.job_name, "status": self.status}
-        if self.done() and not self.cancelled() and (error := self.exception()) is not None:
+        rows: dict[str, object] = {"job": self.job_id, "name": self._work.job_name, "status": self._shown()}
+        if (error := self._raised()) is not None:
             from prominence_executors.explanation import in_a_line
 
             rows["error"] = in_a_line(error)
         return table(type(self).__name__, rows)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} job={self.job_id} status={self.status} at {id(self):#x}>"
+        raised = "" if (error := self._raised()) is None else f" raised={type(error).__name__}"
+        return f"<{type(self).__name__} job={self.job_id} status={self._shown()}{raised} at {id(self):#x}>"
+
+    def _shown(self) -> str:
+        return "cancelled" if self.cancelled() else self.status
+
+    def _raised(self) -> BaseException | None:
+        return self.exception() if self.done() and not self.cancelled() else None

@@ -44,6 +44,20 @@ def test_light_executors_count_their_own_and_the_parent_all(session: Session) ->
     assert executor.stats() == ExecutorStats(succeeded=2)
 
 
+def test_a_future_shows_how_it_ended(session: Session, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with ProminenceExecutor(1, session=session) as executor:
+        raises = executor.submit(f"sh -c 'until [ -e {go} ]; do sleep 0.05; done; false'")
+        succeeds, cancelled = executor.submit("true"), executor.submit("true")
+        assert cancelled.cancel()
+        go.touch()
+
+    assert f"<ProminenceFuture job={raises.job.id} status=completed raised=TaskExitError at" in repr(raises)
+    assert "status=completed at" in repr(succeeds)
+    assert "<ProminenceFuture job=None status=cancelled at" in repr(cancelled)
+    assert "<td>cancelled</td>" in cancelled._repr_html_()
+
+
 def test_notebooks_show_tables_in_which_nothing_is_taken_for_markup(session: Session) -> None:
     def fail() -> None:
         raise ValueError("<b>not bold</b>")
