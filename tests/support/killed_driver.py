@@ -21,6 +21,7 @@ def kill_after(service: LocalService, script: Path, words: Sequence[str], *, lin
         "PROMINENCE_URL": service.endpoint.url,
         "PROMINENCE_TOKEN": service.endpoint.token,
         "PROMINENCE_LOCAL_PYTHON": sys.executable,
+        "PROMINENCE_SETTLE_WINDOW": "1",
     }
     with subprocess.Popen(
         [sys.executable, str(script), *words],
