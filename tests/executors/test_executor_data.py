@@ -241,7 +241,7 @@ class TestObjects:
     def test_where_files_are_shared_nothing_large_is_sent_at_all(self, executor: ProminenceExecutor) -> None:
         array = np.random.default_rng().random(100_000)
         with RequestsSent() as requests:
-            result = executor.submit(lambda given: given + 1, array).result()
+            result = executor.with_options(ship=None).submit(lambda given: given + 1, array).result()
 
         assert np.array_equal(result, array + 1)
         assert len(list(requests.matching("/data/placed"))) == 1
