@@ -72,7 +72,7 @@ def follow_output(
             if rest := output.begin_anew():
                 yield rest
             return
-        else:
+        elif not snapshot.has_certainly_ended:  # else what it wrote last is read at once
             pause_s = _QUIET_SHARE * (clock.monotonic() - quiet_since)
             pause(min(max(pause_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S))
 

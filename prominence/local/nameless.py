@@ -7,17 +7,17 @@ is there again.
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
 from prominence.local.trees import remove_tree
+from prominence.logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = logger(__name__)
 
 
 class Nameless:

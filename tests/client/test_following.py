@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,6 @@ from support.fake_service import FakeService, Received, Reply, page, says
 from support.service import job as described
 
 from prominence import Job, ProminenceClient, Session
-from prominence.clock import Clock
 from prominence.exceptions import InvalidDescription, NotFound, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -232,20 +230,12 @@ def test_an_outage_without_end_is_told(
     assert 300 <= clock.elapsed < 500
 
 
-class PatientClock(Clock):
-    """Whoever waits in the thread of the test waits for news alone, and never sleeps."""
-
-    def wait(self, condition: threading.Condition, timeout: float | None) -> bool:
-        is_test = threading.current_thread() is threading.main_thread()
-        return super().wait(condition, None if is_test else timeout)
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError(f"slept for {seconds} s")
-
-
-def test_the_end_of_a_quiet_job_is_heard_of_where_the_service_tells_changes(service: LocalService) -> None:
-    endpoint = service.endpoint
-    with Session(client=ProminenceClient(endpoint.url, endpoint.token, clock=PatientClock())) as session:
+def test_the_end_of_a_quiet_job_is_heard_of_where_the_service_tells_changes(
+    service: LocalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("_SHORTEST_PAUSE_S", "_LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"prominence.following.{limit}", 3600.0)
+    with Session(client=ProminenceClient(service.endpoint.url, service.endpoint.token)) as session:
         job_id = session.client.create_job(described("sh -c 'echo begun; sleep 1'")).id
 
         assert "".join(Job(id=job_id, session=session).logs(follow=True)) == "begun\n"

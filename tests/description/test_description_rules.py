@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +314,19 @@ INVALID_JOBS: list[tuple[Any, str, str]] = [
         'invalid notification event "workflowFinished"',
     ),
 ]
+
+
+@pytest.mark.parametrize("length", range(6))
+def test_a_command_is_taken_where_it_can_be_split(length: int) -> None:
+    for letters in itertools.product("a '\"\\\n", repeat=length):
+        command = "".join(letters)
+        try:
+            shlex.split(command)
+        except ValueError:
+            expected = ["cmd cannot be split into words"]
+        else:
+            expected = []
+        assert [each.message for each in check_job(with_task(cmd=command))] == expected, command
 
 
 @pytest.mark.parametrize(("body", "field", "message"), INVALID_JOBS)
