@@ -95,6 +95,17 @@ def test_no_module_is_sent_when_none_is_to_be(executor: ProminenceExecutor, mode
         future.result()
 
 
+def test_modules_are_sent_as_they_were_when_they_were_first_needed(
+    executor: ProminenceExecutor, model: ModuleType
+) -> None:
+    assert executor.submit(model.double, model.Part(3)).result().size == 6
+    helper = Path(model.__file__ or "").parents[1] / "shipped_helper.py"
+    helper.write_text("def twice(x): return 5 * x\n")
+
+    assert executor.submit(model.double, model.Part(3)).result().size == 6
+    assert executor.with_options(ship="auto").submit(model.double, model.Part(3)).result().size == 15
+
+
 def test_chosen_modules_are_sent(executor: ProminenceExecutor, model: ModuleType) -> None:
     def late() -> str:
         import shipped_helper

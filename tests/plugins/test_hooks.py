@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -167,6 +168,8 @@ def test_prominence_classify_failure_comes_before_the_rules(
     with ProminenceExecutor(session=session) as executor:
         with pytest.raises(LicenceMissing) as told:
             executor.submit(["sh", "-c", "exit 42"]).result()
+        with pytest.raises(LicenceMissing):
+            executor.submit(os._exit, 42).result()
         with pytest.raises(TaskExitError):
             executor.submit("false").result()
     assert told.value.exit_codes == (42,)
