@@ -22,7 +22,7 @@ from prominence.exceptions import (
     ResultError,
     ServiceUnavailable,
 )
-from prominence_executors import ProminenceExecutor
+from prominence_executors import ProminenceExecutor, Retries
 from prominence_executors.calls import packing
 from prominence_executors.runner import main as runner
 
@@ -170,6 +170,15 @@ def test_a_job_that_the_service_forgets(fake: FakeService, executor: ProminenceE
         future.result(60)
     assert caught.value.job_id == SUCCESS["id"]
     assert "next step: look whether it has had effects" in future.explain()
+
+
+def test_what_may_still_run_is_not_tried_again(fake: FakeService, executor: ProminenceExecutor) -> None:
+    events = {"createTime": SUCCESS["events"]["createTime"]}
+    ends_as(fake, status="failed", statusReason="Job was evicted", events=events, execution={})
+
+    with pytest.raises(JobEvicted):
+        executor.with_options(retries=Retries(infrastructure=1)).submit("true").result(60)
+    assert fake.sent.count(("POST", "/jobs")) == 1
 
 
 def test_a_job_on_hold(fake: FakeService, clock: VirtualClock, executor: ProminenceExecutor) -> None:
