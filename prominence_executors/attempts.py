@@ -185,7 +185,7 @@ class Call:
                 forward_output(self.job)
             return Outcome(self.work.outcome(self.job, snapshot, self.claim))
         except BaseException as error:  # noqa: BLE001 - users' exceptions are of any kind
-            return Outcome(error=error)
+            return Outcome(error=_as_told(error))
 
     def outcome_without_job(self, session: Session, error: ProminenceError) -> Outcome | None:
         """What came of a job that the service has forgotten, or never made; None where another goes on.
@@ -203,7 +203,7 @@ class Call:
         try:
             return Outcome(self.work.outcome(self.job, last, self.claim))
         except BaseException as raised:  # noqa: BLE001 - users' exceptions are of any kind
-            return Outcome(error=raised)
+            return Outcome(error=_as_told(raised))
 
     def is_tried_again(self, snapshot: JobSnapshot, outcome: Outcome) -> bool:
         """Whether there is to be another attempt, for which the future's job is then a new one."""
@@ -262,6 +262,13 @@ class Call:
     def _follow(self, job_id: int) -> None:
         self.log.warning("its call goes on as job %d, which claimed it first", job_id)
         self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
+
+
+def _as_told(error: BaseException) -> BaseException:
+    """The error of a call without the frames in which it was read here; where it was raised is its cause."""
+    if isinstance(error, ProminenceError) or isinstance(error.__cause__, RemoteTraceback):
+        error.__traceback__ = None
+    return error
 
 
 def side_of(error: BaseException | None) -> Side | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from prominence.exceptions import CallUnreadable, ResultError
+from prominence.exceptions import CallUnreadable, ResultError, TaskExitError
 from prominence_executors.calls.results import RemoteTraceback
 
 if TYPE_CHECKING:
@@ -100,6 +100,17 @@ def test_an_exception_arrives_as_it_was(executor: ProminenceExecutor, make: Call
         assert getattr(error, name, None) == getattr(expected, name, None)
     assert isinstance(error.__cause__, RemoteTraceback)
     assert "in fail_with" in error.__cause__.text
+
+
+@pytest.mark.parametrize("what", [(fail_with, lambda: ValueError("the reason")), ("false",)])
+def test_the_traceback_of_an_exception_has_no_frames_of_the_library(
+    executor: ProminenceExecutor, what: tuple[Any, ...]
+) -> None:
+    with pytest.raises((ValueError, TaskExitError)) as caught:
+        executor.submit(*what).result()
+
+    modules = {frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(caught.tb)}
+    assert modules == {__name__, "concurrent.futures._base"}
 
 
 def test_what_of_an_exception_cannot_be_pickled_is_left_out(executor: ProminenceExecutor) -> None:
