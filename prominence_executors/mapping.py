@@ -99,6 +99,8 @@ class Sender:
     def __init__(
         self, function: Callable[..., Any], calls: Submittable, dispatcher: Dispatcher, group: Group
     ) -> None:
+        if not callable(function):
+            raise TypeError(f"map needs a function, not {function!r}: send commands by submit, one at a time")
         self._function = function
         self._calls = calls
         self._dispatcher = dispatcher

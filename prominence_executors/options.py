@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
+from prominence.description.checks import shown
 from prominence.description.rules_size import check_size
 from prominence.exceptions import InvalidDescription
 from prominence_executors.attempts import Retries
@@ -23,6 +24,11 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("policies",), JobPolicies, "a JobPolicies object"),
     (("retries",), Retries, "a Retries object"),
     (("check", "forward_output", "kill_when_cancelled"), bool, "True or False"),
+)
+
+_ENTRIES: Final[tuple[tuple[str, type, str], ...]] = (
+    ("input_files", InputFile, "an InputFile, such as InputFile(path)"),
+    ("artifacts", Artifact, "an Artifact, such as Artifact(name)"),
 )
 
 
@@ -87,6 +93,7 @@ class JobOptions:
                 value = getattr(options, name)
                 if not isinstance(value, kind) or (kind is Sequence and isinstance(value, str)):
                     raise InvalidDescription(name, value, rule)
+        options._check_entries()
         if options.initializer is not None and not callable(options.initializer):
             raise InvalidDescription("initializer", options.initializer, "something to call, or None")
         check_ship(options.ship)
@@ -99,6 +106,12 @@ class JobOptions:
         description = job.to_dict()
         check_size(description, len(json.dumps(description)))
         return options
+
+    def _check_entries(self) -> None:
+        for name, kind, rule in _ENTRIES:
+            for number, entry in enumerate(getattr(self, name)):
+                if not isinstance(entry, kind):
+                    raise InvalidDescription(f"{name}[{number}]", shown(entry), rule)
 
     def _check_names(self) -> None:
         for field_name, files in (

@@ -23,7 +23,10 @@ HIDDEN: Final = "***"
 
 
 def shown(value: object) -> object:
-    """What is shown of a value that has no place there: an object or a list may have a secret in it."""
+    """What is shown of a misplaced value: an object, a list or a URL may have a secret in it."""
+    if isinstance(value, str):
+        address, mark, _ = value.partition("?")
+        return f"{address}?{HIDDEN}" if mark and "://" in address else value
     return HIDDEN if isinstance(value, Mapping | list | tuple) and value else value
 
 

@@ -134,7 +134,8 @@ def _placed(pickling: Pickling, content: bytes) -> bytes | str:
 
 def _check_gives_values(function: Callable[..., Any]) -> None:
     if isgeneratorfunction(function) or isasyncgenfunction(function):
-        text = f"{function!r} gives a generator, which cannot leave its job: submit what makes a list of it"
+        name = getattr(function, "__qualname__", repr(function))
+        text = f"{name} gives a generator, which cannot leave its job: submit what makes a list of it"
         raise TypeError(text)
 
 

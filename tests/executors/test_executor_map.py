@@ -209,6 +209,11 @@ def test_what_cannot_be_pickled_is_raised_at_its_place(executor: ProminenceExecu
         list(executor.map(abs, [threading.Lock()]))
 
 
+def test_a_command_is_refused(executor: ProminenceExecutor) -> None:
+    with pytest.raises(TypeError, match="map needs a function, not 'echo'"):
+        executor.map("echo", range(3))  # type: ignore[arg-type]
+
+
 def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) -> None:
     before = number_of_jobs(session)
 

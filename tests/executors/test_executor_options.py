@@ -32,10 +32,11 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("policies", {}, "policies", "a JobPolicies object"),
     ("policies", JobPolicies(maximum_retries=-1), "policies.maximumRetries", "at least 1"),
     ("artifacts", "x", "artifacts", "a list"),
-    ("artifacts", [5], "artifacts[0]", "an object"),
+    ("artifacts", [5], "artifacts[0]", "an Artifact"),
     ("artifacts", [Artifact("")], "artifacts[0].url", "the name of an uploaded object"),
     ("input_files", None, "input_files", "a list"),
-    ("input_files", ["x"], "inputs[0]", "an object"),
+    ("input_files", ["x"], "input_files[0]", "an InputFile"),
+    ("input_files", [{"filename": "x"}], "input_files[0]", "an InputFile"),
     ("input_files", [InputFile("/no/such/file")], "inputs[0].filename", "cannot be read"),
     ("input_files", [InputFile("prominence-call.bin", "x")], "input_files[0]", "a call's own file"),
     ("input_files", [InputFile("large", bytes(800_000))], "inputs[0].content", "which may have 1048576"),
@@ -83,6 +84,11 @@ def test_a_wrong_value(name: str, value: Any, field: str, rule: str, unused: Pro
 
 def test_every_option_is_tried() -> None:
     assert {name for name, *_ in WRONG} == JobOptions.names()
+
+
+def test_a_signature_in_a_misplaced_url_is_not_shown(unused: ProminenceExecutor) -> None:
+    with pytest.raises(InvalidDescription, match=r"artifacts\[0\] = 'https://store/data\?\*\*\*'"):
+        unused.with_options(artifacts=["https://store/data?X-Amz-Signature=5ec7e7"])
 
 
 def test_an_unknown_option_is_named_with_those_there_are(unused: ProminenceExecutor) -> None:
