@@ -137,7 +137,9 @@ def sessions(session: Session, *, as_json: bool) -> None:
         show_table(headings, rows)
     if unnamed:
         size = sum(each.size for each in unnamed)
-        note(f"{len(unnamed)} sessions without a name have left {size} bytes: prominence gc --dry-run")
+        note(
+            f"sessions without a name: {len(unnamed)}, with {size} bytes stored; see prominence gc --dry-run"
+        )
 
 
 @click.command()
@@ -179,7 +181,7 @@ def gc(session: Session, *, older_than: float, chosen: tuple[str, ...], dry_run:
     look_again(client, found)
     abandoned = [each for each in found if not each.is_active and (dry_run or each.delete(client))]
     _show_leftovers(abandoned, as_json=as_json)
-    note(f"{len(abandoned)} sessions {'would be' if dry_run else 'were'} deleted")
+    note(f"sessions {'to be deleted' if dry_run else 'deleted'}: {len(abandoned)}")
 
 
 def _show_leftovers(found: list[Leftovers], *, as_json: bool) -> None:

@@ -45,7 +45,9 @@ def check_exists(session: Session, name: str) -> None:
     """Raises SessionNotFound, SessionMismatch, InvalidDescription for what cannot be a name."""
     names.check_session_name(name)
     if not order_of_drivers(session, name):
-        raise SessionNotFound(f"the service has no session {name!r} of this user")
+        raise SessionNotFound(
+            f"the service has no session {name!r} of this user; `prominence sessions` shows those there are"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def test_what_a_session_has_left_is_deleted(command: Command, own_session: Sessi
     command("upload", "--filename", command.directory / command.write("mine.bin", "mine"))
     command("kv", "set", "prominence-mine/a", "1")
 
-    assert "0 sessions would be" in command("gc", "--dry-run").stderr
+    assert "sessions to be deleted: 0" in command("gc", "--dry-run").stderr
     (shown,) = command.json("gc", "--older-than", "0", "--json", "--dry-run")
     assert (shown["session"], shown["size"] >= len(LARGE)) == ("left", True)
     assert len(stored(command)[0]) == 2

@@ -90,7 +90,7 @@ def test_sessions_of_other_releases_and_without_a_name(command: Command, own_ses
 
     done = command("sessions")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["SESSION", "newer"]
-    assert "1 sessions without a name have left 2" in done.stderr
+    assert "sessions without a name: 1, with 2" in done.stderr
     newer = shown(command)["newer"]
     assert (newer["calls"], newer["driver"]["state"]) == (None, "unknown")
 

@@ -221,7 +221,7 @@ def test_a_session_of_another_release_is_refused(session: Session) -> None:
 
 
 def test_an_unknown_session_is_not_made_by_attaching(session: Session) -> None:
-    with pytest.raises(SessionNotFound, match="no session 'nowhere'"):
+    with pytest.raises(SessionNotFound, match="no session 'nowhere' of this user; `prominence sessions`"):
         ProminenceExecutor.attach("nowhere", service=session)
 
     assert not session.client.kv_list("prominence/nowhere/")
