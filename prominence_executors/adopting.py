@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from prominence import ProminenceClient
-    from prominence_executors.dispatch import Dispatcher, Group
+    from prominence_executors.dispatch import Dispatcher
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.groups import Group
     from prominence_executors.sessions.manifest import CallRecord
     from prominence_executors.sessions.sent import Entry
     from prominence_executors.submittable import Submittable

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import InvalidDescription, JobFailedError, NotFound, SessionInUse
+from prominence.exceptions import JobFailedError, NotFound, SessionInUse
 from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.snapshot import JobSnapshot
@@ -39,7 +38,6 @@ from prominence_executors.claims import ClaimReader
 from prominence_executors.fence import Pages
 from prominence_executors.sessions import names
 from prominence_executors.sessions.leftovers import active_jobs
-from prominence_executors.stats import ExecutorStats, way_it_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,14 +45,14 @@ if TYPE_CHECKING:
     from prominence import Session
     from prominence.exceptions import ProminenceError
     from prominence_executors.arrays import Array, SentArray
+    from prominence_executors.endings import OnExit
     from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.groups import Group
     from prominence_executors.progress import Row
     from prominence_executors.sessions.driving import Driving
 
 log = logger(__name__)
-
-OnExit = Literal["wait", "detach", "cancel"]
 
 _FETCHERS: Final = 8
 _COLLECTORS: Final = 4
@@ -62,151 +60,6 @@ _NAME_CHARACTERS: Final = 16
 _SHOWN: Final = 10
 _LISTED_AGAIN_S: Final = 1.0
 _here = threading.local()
-
-
-def check_way_out(on_exit: str, session: str | None) -> None:
-    """Raises InvalidDescription."""
-    if on_exit not in get_args(OnExit):
-        raise InvalidDescription("on_exit", on_exit, "'wait', 'detach' or 'cancel'")
-    if on_exit == "detach" and session is None:
-        raise InvalidDescription("on_exit", on_exit, "possible only with a name as session, to attach by")
-
-
-class Group:
-    """Futures that are shut down together; a child's futures are its parent's too."""
-
-    def __init__(self, dispatcher: Dispatcher, parent: Group | None = None) -> None:
-        self._dispatcher = dispatcher
-        self._parent = parent
-        self._condition = threading.Condition()
-        self._unfinished: set[ProminenceFuture[Any]] = set()
-        self._is_open = True
-        self._holds = 0
-        self._is_abandoned = False
-        self._ended: Counter[str] = Counter()
-        self._ended_by_job: weakref.WeakValueDictionary[int, ProminenceFuture[Any]] = (
-            weakref.WeakValueDictionary()
-        )
-        self.is_cancelled = False
-
-    @property
-    def is_root(self) -> bool:
-        return self._parent is None
-
-    @property
-    def on_exit(self) -> OnExit:
-        """What the end of the executor does about futures that have no outcome yet."""
-        return self._dispatcher.on_exit
-
-    @property
-    def root(self) -> Group:
-        """The one that has the futures of all."""
-        return self if self._parent is None else self._parent.root
-
-    @property
-    def session_name(self) -> str | None:
-        """By which the futures can be had again; None where they cannot."""
-        return self._dispatcher.session_name
-
-    def add(self, future: ProminenceFuture[Any], *, is_late: bool = False) -> None:
-        """Raises RuntimeError when new futures are not taken any more, here or above."""
-        with self._condition:
-            if not is_late:
-                self._check_open()
-            if self._parent is not None:
-                self._parent.add(future, is_late=is_late)
-            self._unfinished.add(future)
-
-    def hold(self) -> None:
-        """Have :meth:`wait` wait until :meth:`release`, for futures that are added later, ``is_late``.
-
-        Raises RuntimeError when new futures are not taken any more.
-        """
-        with self._condition:
-            self._check_open()
-            if self._parent is not None:
-                self._parent.hold()
-            self._holds += 1
-
-    def release(self) -> None:
-        with self._condition:
-            self._holds -= 1
-            self._condition.notify_all()
-        if self._parent is not None:
-            self._parent.release()
-
-    def discard(self, future: ProminenceFuture[Any]) -> None:
-        with self._condition:
-            self._unfinished.discard(future)
-            self._ended[way_it_ended(future)] += 1
-            if self.is_root:
-                self._ended_by_job.update(dict.fromkeys(future._job_ids(), future))  # noqa: SLF001 - its own half
-            if not self._unfinished:
-                self._condition.notify_all()
-        if self._parent is not None:
-            self._parent.discard(future)
-
-    def close(self, *, cancel: bool = False) -> None:
-        with self._condition:
-            self._is_open = False
-            self.is_cancelled = self.is_cancelled or cancel
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-
-    def belongs_to_parent(self) -> None:
-        """After a fork: nothing in this process will ever finish these futures."""
-        self._condition = threading.Condition()
-        self._is_open = False
-        for future in self._unfinished:
-            future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this
-        self._unfinished = set()
-        self._holds = 0
-
-    def abandon(self) -> None:
-        """Let nobody wait for these futures any more; they get their outcomes all the same."""
-        self._dispatcher.end_progress(self)
-        with self._condition:
-            self._unfinished.clear()
-            self._is_abandoned = True
-            self._condition.notify_all()
-
-    def finish(self) -> None:
-        """Bring the futures to the end that the executor was made for, and return when that is reached."""
-        self._dispatcher.finish(self)
-
-    def unfinished(self) -> list[ProminenceFuture[Any]]:
-        with self._condition:
-            return list(self._unfinished)
-
-    def future_of(self, job_id: int) -> ProminenceFuture[Any] | None:
-        """The future that a job was sent for; None where there is none, or nobody holds it any more."""
-        with self._condition:
-            under_way = (each for each in self._unfinished if job_id in each._job_ids())  # noqa: SLF001 - the same
-            return next(under_way, None) or self._ended_by_job.get(job_id)
-
-    @property
-    def has_ended(self) -> bool:
-        """No futures are taken any more, and all have their outcomes."""
-        return not (self._is_open or self._unfinished or self._holds)
-
-    def stats(self) -> ExecutorStats:
-        with self._condition:  # which is not held for as long as counting takes
-            unfinished, ended = list(self._unfinished), self._ended.copy()
-        return ExecutorStats.of(unfinished, ended)
-
-    def wait_for_late(self) -> None:
-        """Return when no more futures will be added."""
-        with self._condition:
-            while self._holds and not self._is_abandoned:
-                self._condition.wait()
-
-    def wait(self) -> None:
-        """Return when every future has its outcome and nothing is left to do for it."""
-        with self._condition:
-            while (self._unfinished or self._holds) and not self._is_abandoned:
-                self._condition.wait()
 
 
 class Dispatcher:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 import weakref
 from concurrent.futures import Executor
 from dataclasses import asdict
@@ -15,15 +12,17 @@ from prominence import Session
 from prominence.description.checks import is_whole
 from prominence.exceptions import InvalidDescription
 from prominence.notebooks import table
-from prominence_executors import mapping
+from prominence_executors import endings, mapping
 from prominence_executors.adopting import futures_for
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
-from prominence_executors.dispatch import Dispatcher, Group, check_way_out
+from prominence_executors.dispatch import Dispatcher
+from prominence_executors.endings import check_way_out
 from prominence_executors.fence import check_guarantee, guarantee_in_force
+from prominence_executors.groups import Group
 from prominence_executors.options import JobOptions
-from prominence_executors.progress import Counted, Row, shared_display
+from prominence_executors.progress import Counted, Row
 from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
 from prominence_executors.sessions.driving import Driving
 from prominence_executors.submittable import Submittable
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from prominence import Job, Task
     from prominence_executors.calls.objects import StoredObject
-    from prominence_executors.dispatch import OnExit
+    from prominence_executors.endings import OnExit
     from prominence_executors.fence import Guarantee
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.mapping import ChunkSize, MapOptions, Progress, Results
@@ -48,12 +47,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MAX_WORKERS: Final = 1000
-_ON_CTRL_C: Final[dict[OnExit, str]] = {
-    "wait": "waiting for {} jobs; Ctrl-C again leaves them to go on",
-    "detach": "leaving {} jobs to go on: ProminenceExecutor.attach({!r}) comes back to them",
-    "cancel": "ending {} jobs; Ctrl-C again leaves them to go on",
-}
-_IDS_SHOWN: Final = 10
 
 
 class ProminenceExecutor(Executor):
@@ -109,7 +102,7 @@ class ProminenceExecutor(Executor):
             weakref.finalize(self, row.look_again).atexit = False
         self._attached: tuple[ProminenceFuture[Any], ...] = ()
         self._unsent: tuple[UnsentCall, ...] = ()
-        _groups.add(self._group)
+        endings.finish_at_exit(self._group)
 
     @classmethod
     def attach(cls, session: str, *, service: Session | None = None, **options: Any) -> Self:
@@ -288,7 +281,7 @@ class ProminenceExecutor(Executor):
         other._dispatcher = self._dispatcher
         other._group = Group(self._dispatcher, self._group)
         other._attached, other._unsent = (), ()
-        _groups.add(other._group)
+        endings.finish_at_exit(other._group)
         return other
 
     def _submittable(self) -> Submittable:
@@ -320,10 +313,10 @@ class ProminenceExecutor(Executor):
         try:
             unfinished = self._group.unfinished()
             if kind is not None and issubclass(kind, KeyboardInterrupt) and unfinished:
-                _say(_ON_CTRL_C[self._group.on_exit].format(len(unfinished), self._group.session_name))
+                endings.tell_what_ctrl_c_does(self._group, len(unfinished))
             return super().__exit__(kind, error, trace)
         except KeyboardInterrupt:
-            _leave([self._group])
+            endings.leave([self._group])
             raise
 
     def stats(self) -> ExecutorStats:
@@ -359,51 +352,3 @@ def _counted(group: Group, executor: weakref.ref[ProminenceExecutor]) -> Counted
     stats = group.stats()
     is_forgotten = executor() is None and stats.ended == stats.total
     return Counted(stats, stats.total, is_last=group.has_ended or is_forgotten)
-
-
-_groups: weakref.WeakSet[Group] = weakref.WeakSet()
-
-
-def _leave(groups: Sequence[Group]) -> None:
-    """After Ctrl-C: nobody waits for these futures any more, and their jobs go on."""
-    left = list({future for group in groups for future in group.unfinished()})
-    for group in groups:
-        group.abandon()
-    _say(f"{len(left)} jobs are left to go on (ids {_ids(left)})")
-    for name in sorted({group.session_name for group in groups if group.session_name is not None}):
-        _say(f"come back to them with ProminenceExecutor.attach({name!r})")
-
-
-def _ids(futures: Sequence[ProminenceFuture[Any]]) -> str:
-    ids = sorted(future.job_id for future in futures if future.job_id is not None)
-    return ", ".join(map(str, ids[:_IDS_SHOWN])) + (" ..." if len(ids) > _IDS_SHOWN else "")
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        sys.stderr.write(f"prominence: {text}\n")
-
-
-def _forget_parents_futures() -> None:
-    for group in list(_groups):
-        group.belongs_to_parent()
-    _groups.clear()
-
-
-os.register_at_fork(after_in_child=_forget_parents_futures)
-
-
-def _finish_before_exit() -> None:
-    groups = list(_groups)
-    for group in groups:
-        group.close()
-    try:
-        for group in groups:
-            group.finish()
-    except KeyboardInterrupt:
-        _leave(groups)
-    shared_display().end_all()
-
-
-# What concurrent.futures itself uses; atexit comes too late, when no new threads can be started.
-threading._register_atexit(_finish_before_exit)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from prominence.clock import Clock
     from prominence_executors.calls.results import ChunkOutcomes
-    from prominence_executors.dispatch import Dispatcher, Group
+    from prominence_executors.dispatch import Dispatcher
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.groups import Group
     from prominence_executors.submittable import Submittable
 
 R = TypeVar("R")
