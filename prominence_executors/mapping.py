@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -184,14 +185,15 @@ class Results(Iterator[R]):
     """What came of the items of a map, in their order.
 
     An item that failed raises its exception at its place, and the next step goes on with the item after
-    it. When ``timeout`` has passed TimeoutError is raised; then, and when nobody holds this any more, what
-    was not sent is cancelled.
+    it. Several threads may take results; each result is given to one of them. When ``timeout`` has passed
+    TimeoutError is raised; then, and when nobody holds this any more, what was not sent is cancelled.
     """
 
     def __init__(self, sender: Sender, deadline: float | None, *, return_exceptions: bool) -> None:
         self._sender = sender
         self._deadline = deadline
         self._return_exceptions = return_exceptions
+        self._taking = threading.RLock()  # a lazy input may take results itself
         self._ready: deque[ItemOutcome] = deque()
         self._chunks: deque[SentChunk] = deque()
         self._rest: Future[list[SentChunk]] | None = None
@@ -228,9 +230,10 @@ class Results(Iterator[R]):
         return sent
 
     def __next__(self) -> R:
-        while not self._ready:
-            self._take_chunk()
-        outcome = self._ready.popleft()
+        with self._taking:
+            while not self._ready:
+                self._take_chunk()
+            outcome = self._ready.popleft()
         self._given += 1
         if outcome.error is not None and not self._return_exceptions:
             try:
@@ -265,9 +268,11 @@ class Results(Iterator[R]):
         if not self._chunks:
             self._end_count()
             raise StopIteration
-        chunk = self._chunks[0]
+        chunks, chunk = self._chunks, self._chunks[0]
         error = self._wait_for(chunk.future)
-        self._chunks.popleft()
+        if self._chunks is not chunks:  # closed meanwhile, by another thread
+            return
+        chunks.popleft()
         if error is not None:
             self._ready.extend([ItemOutcome(error=error)] * chunk.size)
         else:

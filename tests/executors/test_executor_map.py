@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -158,6 +158,28 @@ def test_a_buffer_takes_inputs_as_results_are_taken(executor: ProminenceExecutor
     assert len(taken) == 7
     results.close()
     assert list(results) == []
+
+
+def test_several_threads_take_each_result_once(executor: ProminenceExecutor) -> None:
+    results = executor.map(abs, itertools.count(), buffersize=4)
+
+    with ThreadPoolExecutor(4) as threads:
+        taken = list(threads.map(lambda _: next(results), range(20)))
+    results.close()
+
+    assert sorted(taken) == list(range(20))
+
+
+def test_closing_ends_it_for_a_thread_that_waits(executor: ProminenceExecutor) -> None:
+    results = executor.map(wait_long, range(2))
+
+    with ThreadPoolExecutor(1) as threads:
+        rest = threads.submit(list, results)
+        until(lambda: executor.stats().running)
+        results.close()
+        for future in executor._group.unfinished():
+            future.kill()
+        assert rest.result() == []
 
 
 def test_a_timeout_is_raised_and_cancels_what_was_not_sent(session: Session) -> None:
