@@ -43,6 +43,7 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (exceptions.LocalServiceError, "look at prominence local status"),
     (exceptions.ResultError, "see the remote traceback"),
     (exceptions.JobFailedError, "look at its standard error, and submit it again if that tells nothing"),
+    (FileNotFoundError, "send the file as one of input_files, or name it by a path that the job can see"),
     (ModuleNotFoundError, "choose an image that has the module, or send it along with ship=[...]"),
 )
 

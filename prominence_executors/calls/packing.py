@@ -14,7 +14,7 @@ import cloudpickle
 
 from prominence import Artifact, InputFile
 from prominence_executors.calls import modules
-from prominence_executors.calls.pickling import LARGE, Pickling, headed
+from prominence_executors.calls.pickling import LARGE, Pickling, can_be_pickled, headed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -94,9 +94,14 @@ class Packer:
         """
         function = self._prepared(function)
         pickling = Pickling(self._store)
-        stream, buffers = pickling.dump(
-            (function, tuple(args), dict(kwargs)), parts=[function, *args, *kwargs.values()]
-        )
+        try:
+            stream, buffers = pickling.dump(
+                (function, tuple(args), dict(kwargs)), parts=[function, *args, *kwargs.values()]
+            )
+        except Exception as error:
+            if part := _what_cannot_be_pickled(function, args, kwargs):
+                error.add_note(f"{part} cannot be pickled")
+            raise
         return self._packed(pickling, {"buffers": buffers}, [stream])
 
     def chunks(self, function: Callable[..., Any], chunks: Sequence[Sequence[tuple[Any, ...]]]) -> PackedCall:
@@ -130,6 +135,15 @@ class Packer:
 def _placed(pickling: Pickling, content: bytes) -> bytes | str:
     """The content itself, or where it is large the name of an object that has it."""
     return pickling.add(content) if len(content) >= LARGE else content
+
+
+def _what_cannot_be_pickled(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str | None:
+    """The first part of a call that cannot be sent even by itself."""
+    arguments: list[tuple[int | str, Any]] = [*enumerate(args, start=1), *kwargs.items()]
+    parts = [("the function", function), *((f"argument {name}", value) for name, value in arguments)]
+    return next((part for part, value in parts if not can_be_pickled(value)), None)
 
 
 def _check_gives_values(function: Callable[..., Any]) -> None:

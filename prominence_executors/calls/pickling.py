@@ -37,6 +37,15 @@ def headed(header: Mapping[str, Any], *streams: bytes) -> bytes:
     return b"".join([len(first).to_bytes(_SIZE_LENGTH, "big"), first, *streams])
 
 
+def can_be_pickled(value: Any) -> bool:
+    """Whether a part of a call can be sent by itself."""
+    try:
+        _Pickler(set()).dumped(value)
+    except Exception:  # noqa: BLE001 - pickling runs users' code
+        return False
+    return True
+
+
 class Pickling:
     """Pickles several values that belong to one job; collects the objects and modules that they need."""
 

@@ -346,6 +346,27 @@ def test_what_belongs_to_this_process_says_what_to_pass_on(executor: ProminenceE
         executor.submit(lambda: executor.submit(len, "")).result()
 
 
+@pytest.mark.parametrize(
+    ("part", "function", "args", "kwargs"),
+    [
+        ("argument 2", divmod, (1, threading.Lock()), {}),
+        ("argument key", sorted, ([],), {"key": threading.Lock()}),
+        ("the function", threading.Lock().acquire, (), {}),
+    ],
+)
+def test_what_of_a_call_cannot_be_pickled_is_told(
+    part: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    executor: ProminenceExecutor,
+) -> None:
+    error = executor.submit(function, *args, **kwargs).exception()
+
+    assert isinstance(error, TypeError)
+    assert error.__notes__ == [f"{part} cannot be pickled"]
+
+
 def test_a_value_that_cannot_be_pickled_is_told(executor: ProminenceExecutor) -> None:
     with pytest.raises(ResultNotPicklable, match=r"value cannot be pickled: TypeError: .*lock") as caught:
         executor.submit(threading.Lock).result()

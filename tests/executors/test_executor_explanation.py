@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from prominence_executors.advice import next_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from prominence import Session
     from prominence_executors import ProminenceFuture
@@ -58,6 +58,13 @@ def test_an_exception(executor: ProminenceExecutor) -> None:
     assert "cause: ZeroDivisionError: division by zero\n" in text
     assert "  where it was raised in the job:\n    Traceback (most recent call last):\n" in text
     assert "    ZeroDivisionError: division by zero\nnext step: correct the function" in text
+
+
+def test_a_file_that_the_job_does_not_see(executor: ProminenceExecutor) -> None:
+    text = told(executor.submit(lambda: Path("data.csv").read_text(encoding="utf-8")))
+
+    assert "cause: FileNotFoundError: [Errno 2] No such file or directory: 'data.csv'\n" in text
+    assert "next step: send the file as one of input_files, or name it by a path that the job can see" in text
 
 
 def test_a_reason_of_the_service(executor: ProminenceExecutor) -> None:
