@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 _STDERR_CHARACTERS: Final = 2000
+_WHAT_CHARACTERS: Final = 300
 _SHELLS_ADD: Final = 128  # to the number of the signal that ended a command, as its exit code
 
 _OF_THE_JOB: Final[tuple[tuple[str, type[JobFailedError]], ...]] = (  # the service's texts begin so
@@ -69,6 +70,8 @@ def failure(
 ) -> JobFailedError:
     """The error that says how a job failed; ``kind`` and ``text`` where the caller knows better."""
     kind = _of_plugins(job, snapshot) or kind or kind_of(snapshot)
+    if len(what) > _WHAT_CHARACTERS:
+        what = f"{what[:_WHAT_CHARACTERS]} ..."
     text = f"job {snapshot.id} ({what}) {text or _what_happened(kind, snapshot)}"
     if advice := next_step(kind):
         text += f"; {advice}"

@@ -12,6 +12,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence import Job, ParameterSet, Session, Task, Workflow, Zip
+from prominence.description.checks import is_splittable
 from prominence.description.task import literally
 from prominence.exceptions import ProminenceError
 from prominence_executors.arrays import Array
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _NOT_IN_NAMES: Final = re.compile(r"[^\w./-]+", re.ASCII)
 _NOT_IN_WORKFLOW_NAMES: Final = re.compile(r"[ /]+")
 _NAME_CHARACTERS: Final = 100
+_LONGEST_PROGRAM: Final = 4096  # characters, as of a path
 _MOST_BYTES_OF_ITEMS: Final = 16_000_000
 
 
@@ -111,7 +113,7 @@ class Submittable:
         return call
 
     def _command(self, command: str) -> Call:
-        name = _name(_words(command)[0].rpartition("/")[2])
+        name = _name(_program(command).rpartition("/")[2])
         return self._checked(CommandWork(self.options, self.session, command, name))
 
     def _task(self, task: Task) -> Call:
@@ -158,14 +160,20 @@ def _literally(words: Sequence[Any]) -> str:
     return literally(words)
 
 
-def _words(command: str) -> list[str]:
+def _program(command: str) -> str:
+    """The first word; of one that is too long for ``shlex`` to be quick with, its beginning as written."""
+    if not is_splittable(command):
+        text = "a quote is open, or it ends with a backslash"
+        raise ValueError(f"the command {command!r} cannot be split into words: {text}")
+    lexer = shlex.shlex(command[:_LONGEST_PROGRAM], posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, ""
     try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ValueError(f"the command {command!r} cannot be split into words: {error}") from error
-    if not words:
+        word = lexer.get_token()
+    except ValueError:
+        return command[:_LONGEST_PROGRAM]
+    if word is None:
         raise ValueError("the command is empty")
-    return words
+    return word
 
 
 def _name(text: str) -> str:

@@ -56,6 +56,24 @@ def test_a_command_that_does_not_exist_is_told(executor: ProminenceExecutor) -> 
         executor.submit("no-such-command --now").result()
 
 
+def test_a_word_that_no_program_can_get_is_told_in_brief(executor: ProminenceExecutor) -> None:
+    with pytest.raises(TaskExitError, match="Argument list too long") as caught:
+        executor.submit(["true", 200_000 * "y"]).result()
+
+    assert "job" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_command_that_is_far_too_long_is_refused(executor: ProminenceExecutor) -> None:
+    with pytest.raises(InvalidDescription, match="1,048,576 bytes"):
+        executor.submit(2_000_000 * "x").result()  # which shlex would need minutes for
+
+
+def test_a_command_with_an_open_quote_is_refused(executor: ProminenceExecutor) -> None:
+    with pytest.raises(ValueError, match="a quote is open"):
+        executor.submit("echo 'a b")
+
+
 def test_inputs_environment_and_outputs(executor: ProminenceExecutor) -> None:
     special = executor.with_options(
         input_files=[InputFile("in.txt", "3\n1\n2\n")],
