@@ -73,6 +73,7 @@ def found_again(name: str, calls: Submittable) -> FoundAgain:
     alone = {
         call_id: call_of([*before.get(call_id, ()), *_attempts(jobs)], records.get(call_id), calls)
         for call_id, jobs in arrived.jobs.items()
+        if call_id.driver in places  # others are of a session of this name that was deleted
     }
     arrays = arrived.arrays({call: record for call, record in records.items() if call not in alone}, calls)
     in_arrays = {

@@ -220,6 +220,20 @@ def test_a_session_of_another_release_is_refused(session: Session) -> None:
         ProminenceExecutor.attach("future", service=session)
 
 
+def test_calls_of_a_deleted_session_are_not_those_of_the_next_with_its_name(session: Session) -> None:
+    with ProminenceExecutor(session="twice", service=session) as executor:
+        executor.submit(abs, -1)
+        executor.submit("true")
+        executor.close(delete=True)
+    with ProminenceExecutor(session="twice", service=session) as executor:
+        kept = executor.submit(abs, -2)
+
+    with ProminenceExecutor.attach("twice", service=session) as attached:
+        assert [future.job_id for future in attached.attached] == [kept.job_id]
+        assert attached.unsent == ()
+        attached.close(delete=True)
+
+
 def test_an_unknown_session_is_not_made_by_attaching(session: Session) -> None:
     with pytest.raises(SessionNotFound, match="no session 'nowhere' of this user; `prominence sessions`"):
         ProminenceExecutor.attach("nowhere", service=session)
