@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import JobFailedError, NotFound, SessionInUse
+from prominence.exceptions import JobFailedError, NotFound, ServiceError, SessionInUse, StageInFailed
 from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.snapshot import JobSnapshot
@@ -348,6 +348,8 @@ class Dispatcher:
         """Settle the future; then, with no reference to its outcome left here, make room for the next."""
         with self._lock:
             self._in_flight -= 1
+        if isinstance(outcome.error, ServiceError | StageInFailed):
+            self.objects.doubt(call.work.objects)
         _here.finishing = self
         try:
             call.tell(outcome)

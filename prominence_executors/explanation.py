@@ -40,7 +40,7 @@ def in_a_line(error: BaseException) -> str:
     """Its type and the first line of its text, which is the user's own and may be missing or endless."""
     try:
         text = str(error).partition("\n")[0]
-    except Exception:  # noqa: BLE001 - the text is made by users' code
+    except (Exception, SystemExit):  # noqa: BLE001 - the text is made by users' code
         text = "(its text cannot be made)"
     if len(text) > _LONGEST_LINE:
         text = text[:_LONGEST_LINE] + "..."

@@ -48,12 +48,14 @@ class MapOptions(TypedDict, total=False):
     progress: Progress
 
 
-def check(timeout: Any, chunksize: Any, buffersize: Any, progress: Any) -> None:
+def check(timeout: Any, chunksize: Any, buffersize: Any, return_exceptions: Any, progress: Any) -> None:
     """Raises InvalidDescription for what is not possible."""
     if timeout is not None and (not isinstance(timeout, int | float) or math.isnan(timeout)):
         raise InvalidDescription("timeout", timeout, "seconds, or None")
     if chunksize != "auto" and (not is_whole(chunksize) or chunksize < 1):
         raise InvalidDescription("chunksize", chunksize, 'a whole number of at least 1, or "auto"')
+    if not isinstance(return_exceptions, bool):
+        raise InvalidDescription("return_exceptions", return_exceptions, "True or False")
     if not isinstance(progress, bool) and not callable(progress):
         raise InvalidDescription("progress", progress, "True, False, or a function of two numbers")
     if buffersize is not None and (not is_whole(buffersize) or buffersize < 1):
@@ -77,7 +79,7 @@ def run(
     progress: Progress,
 ) -> Results[Any]:
     """Send what is to be sent now; the iterator, or another thread, sends the rest."""
-    check(timeout, chunksize, buffersize, progress)
+    check(timeout, chunksize, buffersize, return_exceptions, progress)
     deadline = None if timeout is None else sender.clock.monotonic() + timeout
     results: Results[Any] = Results(sender, deadline, return_exceptions=return_exceptions)
     if buffersize is not None:

@@ -56,7 +56,7 @@ class Submittable:
             return self._task(what)
         if isinstance(what, Job):
             return self._job(what)
-        if isinstance(what, Sequence):
+        if isinstance(what, Sequence) and not isinstance(what, bytes | bytearray):
             return self._command(_literally(what))
         raise TypeError(
             f"a function, a command line, a list of words, a Task or a Job is needed, not {what!r}"
@@ -155,7 +155,7 @@ def _literally(words: Sequence[Any]) -> str:
     for number, word in enumerate(words):
         if not isinstance(word, str):
             raise TypeError(
-                f"word {number} of the command is {word!r}: every word must be a string or a path"
+                f"command[{number}] is {word!r}: every word of a command must be a string or a path"
             )
     return literally(words)
 

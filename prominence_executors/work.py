@@ -40,6 +40,11 @@ class Work(ABC):
     @abstractmethod
     def job_name(self) -> str: ...
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of what is stored for calls and its job fetches."""
+        return ()
+
     @abstractmethod
     def job(self) -> Job:
         """A new job, not submitted."""
@@ -74,6 +79,10 @@ class FunctionWork(Work):
     @property
     def job_name(self) -> str:
         return self.options.name or self.name
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return self.files.objects
 
     def job(self) -> Job:
         return self.job_for(None)
@@ -111,6 +120,10 @@ class ChunkWork(Work):
     @property
     def job_name(self) -> str:
         return self.chunks.job_name
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return self.chunks.objects
 
     def job(self) -> Job:
         return self.chunks.job_for(self.index)

@@ -14,7 +14,7 @@ from prominence.exceptions import ProminenceError
 from prominence.logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from prominence import ProminenceClient
 
@@ -74,6 +74,13 @@ class ObjectStore:
         """Return when all of these are stored; raises what :meth:`ProminenceClient.upload_object` raises."""
         for name, content in contents.items():
             self._ensure(name, memoryview(content))
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """Somebody may have deleted these: who needs them next stores them again."""
+        with self._lock:
+            for name in names:
+                if name in self._stored and self._stored[name].done():
+                    del self._stored[name]
 
     def delete_all(self) -> None:
         """Delete every object of the session, also those that other processes stored."""

@@ -109,6 +109,19 @@ class TestObjects:
         assert all(sent_bytes(future) < 200_000 for future in futures)
         assert len(stored_names(session) - before) == 1
 
+    def test_what_somebody_has_deleted_is_stored_again(
+        self, executor: ProminenceExecutor, session: Session
+    ) -> None:
+        before = stored_before(executor, session)
+        executor.submit(plus_length, NUMBERS, 1).result()
+        for name in stored_names(session) - before:
+            session.client.delete_object(name)
+
+        with pytest.raises(ServiceError, match="does not exist"):
+            executor.submit(plus_length, NUMBERS, 2).result()
+
+        assert executor.submit(plus_length, NUMBERS, 3).result() == len(NUMBERS) + 3
+
     def test_what_a_function_captures_is_shared(self, executor: ProminenceExecutor, session: Session) -> None:
         before = stored_before(executor, session)
         table = {number: str(number) for number in range(20_000)}

@@ -210,7 +210,14 @@ def test_a_call_that_cannot_be_read_in_the_job_says_why(
     assert isinstance(caught.value, BrokenExecutor)
 
 
-@pytest.mark.parametrize("make", [lambda: Speechless("x"), lambda: ValueError("x" * 1_000_000)])
+class Quitting(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Speechless("x"), lambda: Quitting("x"), lambda: ValueError("x" * 1_000_000)]
+)
 def test_any_exception_can_be_explained_and_shown(executor: ProminenceExecutor, make: Any) -> None:
     future = executor.submit(fail_with, make)
     kind = type(future.exception()).__name__

@@ -126,6 +126,7 @@ def test_a_service_belongs_to_a_name() -> None:
         ("chunksize", 0),
         ("chunksize", "automatic"),
         ("chunksize", True),
+        ("return_exceptions", "x"),
         ("buffersize", 0),
         ("buffersize", True),
         ("timeout", "1 s"),

@@ -16,7 +16,7 @@ from prominence_executors import ProminenceExecutor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CALLS = 60
+CALLS = 50
 
 
 @pytest.fixture(scope="module")

@@ -124,9 +124,11 @@ def _task(ended: dict[str, Any]) -> dict[str, Any]:
     return task
 
 
-def _left(podman: list[str]) -> list[str]:
+def _left(podman: list[str], job_id: int) -> list[str]:
+    """Containers of a job; those of jobs before it may not have ended yet."""
     listed = subprocess.run([*podman, "ps", "--all", "--format=json"], check=True, capture_output=True)
-    return [name for each in json.loads(listed.stdout) for name in each["Names"]]
+    names = [name for each in json.loads(listed.stdout) for name in each["Names"]]
+    return [name for name in names if f"-{job_id}-" in name]
 
 
 def test_a_job_in_a_container_sees_what_it_is_promised(contained: LocalService, podman: list[str]) -> None:
@@ -147,7 +149,7 @@ def test_a_job_in_a_container_sees_what_it_is_promised(contained: LocalService, 
     assert "podman version" in ended["execution"]["runtimeVersion"]["podman"]
     assert len(_task(ended)["imageSha256"]) == 64
     assert _task(ended)["cpuTimeUsage"] > 0
-    assert _left(podman) == []
+    assert _left(podman, job_id) == []
 
 
 def test_files_come_and_go_as_without_a_container(contained: LocalService) -> None:
@@ -260,7 +262,7 @@ def test_a_container_is_ended_with_all_that_is_in_it(
 
     assert ended["status"] == ("killed" if how == "walltime" else "deleted")
     assert _sleepers() == []
-    assert _left(podman) == []
+    assert _left(podman, job_id) == []
 
 
 def test_a_lost_supervisor_leaves_no_container(contained: LocalService, podman: list[str]) -> None:
@@ -271,7 +273,7 @@ def test_a_lost_supervisor_leaves_no_container(contained: LocalService, podman: 
 
     assert contained.ended(job_id)["statusReason"] == "Job was evicted"
     until(lambda: not _sleepers())
-    until(lambda: not _left(podman))
+    until(lambda: not _left(podman, job_id))
 
 
 def test_memory_in_a_container_counts(contained: LocalService) -> None:
