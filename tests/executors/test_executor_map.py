@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.items import doubled, reciprocal, wait_long
 from support.service import LocalService
 from support.until import until
 
@@ -28,10 +29,6 @@ def number_of_jobs(session: Session) -> int:
 
 def number_of_workflows(session: Session) -> int:
     return len(session.client.list_workflows(everything=True).entries)
-
-
-def reciprocal(number: int) -> float:
-    return 1 / number
 
 
 @pytest.mark.parametrize("chunksize", [1, 3, 1000, "auto"])
@@ -222,10 +219,6 @@ def test_a_deleted_workflow_ends_its_calls(executor: ProminenceExecutor, session
     assert all(isinstance(each, JobFailedError) for each in found)
 
 
-def wait_long(_: int) -> None:
-    threading.Event().wait(50)
-
-
 def test_what_cannot_be_pickled_is_raised_at_its_place(executor: ProminenceExecutor) -> None:
     with pytest.raises(TypeError, match="lock"):
         list(executor.map(abs, [threading.Lock()]))
@@ -302,22 +295,18 @@ class TestBehindFence:
         assert results[1:] == [1.0, 0.5, 1 / 3]
 
 
-def busy(number: int) -> int:
-    return number * 2
-
-
 class TestAuto:
     def test_quick_items_share_a_few_jobs(self, executor: ProminenceExecutor, session: Session) -> None:
         before = number_of_jobs(session)
 
-        assert list(executor.map(busy, range(20_000), chunksize="auto")) == [2 * n for n in range(20_000)]
+        assert list(executor.map(doubled, range(20_000), chunksize="auto")) == [2 * n for n in range(20_000)]
 
         assert number_of_jobs(session) - before <= 4 + 2 * 8
 
     def test_few_items_have_a_job_each(self, executor: ProminenceExecutor, session: Session) -> None:
         before = number_of_jobs(session)
 
-        assert list(executor.map(busy, range(6), chunksize="auto")) == [0, 2, 4, 6, 8, 10]
+        assert list(executor.map(doubled, range(6), chunksize="auto")) == [0, 2, 4, 6, 8, 10]
 
         assert number_of_jobs(session) - before == 6
 
@@ -326,7 +315,7 @@ class TestAuto:
 
         with ProminenceExecutor(session=session) as executor:
             results = executor.map(
-                busy, range(500), chunksize="auto", progress=lambda *numbers: told.append(numbers)
+                doubled, range(500), chunksize="auto", progress=lambda *numbers: told.append(numbers)
             )
 
         assert max(told) == (500, 500)
@@ -334,16 +323,16 @@ class TestAuto:
 
     def test_no_more_calls_are_taken_while_the_rest_waits(self, session: Session) -> None:
         executor = ProminenceExecutor(session=session)
-        results = executor.map(busy, range(200), chunksize="auto")
+        results = executor.map(doubled, range(200), chunksize="auto")
         executor.shutdown(wait=False)
 
         with pytest.raises(RuntimeError, match="after shutdown"):
-            executor.submit(busy, 1)
+            executor.submit(doubled, 1)
         assert list(results) == [2 * n for n in range(200)]
 
     def test_the_rest_can_be_cancelled(self, session: Session) -> None:
         executor = ProminenceExecutor(session=session)
-        results = executor.map(busy, range(300), chunksize="auto")
+        results = executor.map(doubled, range(300), chunksize="auto")
 
         executor.shutdown(cancel_futures=True)
 

@@ -16,7 +16,7 @@ from prominence_executors import ProminenceExecutor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CALLS = 50
+CALLS = 60
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def test_single_calls(fenced: ProminenceExecutor) -> None:
     assert len(sent.lines) <= 2.4 * CALLS
 
 
+@pytest.mark.full
 def test_an_array(fenced: ProminenceExecutor) -> None:
     calls = 2 * CALLS
     with RequestsSent() as sent:

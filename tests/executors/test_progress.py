@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
+from support.items import reciprocal
 from support.until import until
 
 from prominence.exceptions import InvalidDescription
@@ -101,10 +102,6 @@ def test_time_in_which_nothing_was_to_be_done_does_not_count() -> None:
 
 
 # ---- executors and maps
-
-
-def reciprocal(number: int) -> float:
-    return 1 / number
 
 
 def test_a_map_shows_its_items(executor: ProminenceExecutor, capsys: pytest.CaptureFixture[str]) -> None:

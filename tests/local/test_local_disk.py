@@ -116,6 +116,7 @@ def test_a_job_whose_output_fills_the_disk_fails_with_the_reason(on_small_disk: 
     assert on_small_disk.ended(on_small_disk.post_job("true"))["status"] == "completed"
 
 
+@pytest.mark.full
 def test_a_running_job_can_be_ended_while_the_disk_is_full(on_small_disk: LocalService) -> None:
     job_id = on_small_disk.post_job("sleep 600")
     until(lambda: on_small_disk.describe(job_id)["status"] == "running")
