@@ -132,6 +132,7 @@ def test_a_running_job_can_be_ended_while_the_disk_is_full(on_small_disk: LocalS
     assert (ended["status"], ended["statusReason"]) == ("deleted", "Job deleted by user")
 
 
+@pytest.mark.full
 def test_a_workflow_can_be_ended_while_the_disk_is_full(on_small_disk: LocalService) -> None:
     jobs = [{**job("sleep 600"), "name": "long"}, {**job("true"), "name": "after"}]
     described = {"name": "w", "jobs": jobs, "dependencies": {"long": ["after"]}}

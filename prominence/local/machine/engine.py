@@ -107,14 +107,14 @@ class Machine:
 
     async def cancel(self, attempts: Iterable[AttemptId]) -> None:
         for attempt in attempts:
-            try:
-                self.files(attempt).cancel.touch(
-                    mode=0o600
-                )  # also for a supervisor that has still to claim it
+            was_queued = self._queue.discard(attempt)
+            try:  # also for a supervisor that has still to claim it
+                self.files(attempt).cancel.touch(mode=0o600)
             except OSError as error:
-                text = "attempt %d is ended by a signal alone: %s"
-                about(log, "job", attempt.job).warning(text, attempt.number, error)
-            if self._queue.discard(attempt):
+                if not was_queued:
+                    text = "attempt %d is ended by a signal alone: %s"
+                    about(log, "job", attempt.job).warning(text, attempt.number, error)
+            if was_queued:
                 self._reports.ended(attempt, Outcome("cancelled", time.time()))
             else:
                 self._supervision.cancel(attempt)
