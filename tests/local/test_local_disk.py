@@ -105,9 +105,16 @@ def test_a_disk_that_was_full_when_the_service_died(on_small_disk: LocalService,
     _check_all_ran_once(on_small_disk, tmp_path, answers)
 
 
-def test_a_job_whose_output_fills_the_disk_fails_with_the_reason(on_small_disk: LocalService) -> None:
-    fill = shell("dd if=/dev/zero of=big bs=4k 2>/dev/null; while printf x >>big; do :; done 2>/dev/null")
-    job_id = on_small_disk.post_job(fill, outputFiles=["big"])
+def test_a_job_whose_output_fills_the_disk_fails_with_the_reason(
+    on_small_disk: LocalService, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    fill = "dd if=/dev/zero of=big bs=4k 2>/dev/null; while printf x >>big; do :; done 2>/dev/null"
+    job_id = on_small_disk.post_job(
+        shell(f"while ! test -e {gate}; do sleep 0.02; done; {fill}"), outputFiles=["big"]
+    )
+    until(AttemptFiles(on_small_disk.state.attempts / f"{job_id}-1").noted_tasks)
+    gate.touch()
 
     ended = on_small_disk.ended(job_id)
 
