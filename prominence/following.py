@@ -8,13 +8,13 @@ end of what it has, too.
 from __future__ import annotations
 
 import codecs
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from prominence.exceptions import AuthenticationError, ServiceUnavailable
 from prominence.logs import logger
 from prominence.sources import WAIT_FEATURE
+from prominence.threads import InterruptibleCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,7 +108,7 @@ class _News:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._is_there = False
 
     def note(self, _: object) -> None:

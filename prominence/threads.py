@@ -1,4 +1,4 @@
-"""Threads that exist only while there is work for them."""
+"""Threads that exist only while there is work for them, and a condition for those that Ctrl-C interrupts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,23 @@ if TYPE_CHECKING:
 log = logger(__name__)
 
 _IDLE_S: Final = 0.2
+
+
+class InterruptibleCondition(threading.Condition):
+    """A condition whose lock the waiting thread holds again however its wait ends, as by Ctrl-C.
+
+    A signal that comes right after the lock was given up finds ``threading.Condition`` not yet ready for it:
+    then the lock stays free, and KeyboardInterrupt is hidden by a RuntimeError of the block that gives it
+    up. Only for the default lock, taken once.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:
+        try:
+            return super().wait(timeout)
+        except BaseException:
+            if not self._is_owned():  # type: ignore[attr-defined]
+                self.acquire()
+            raise
 
 
 class WorkThreads:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 from numbers import Real
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from prominence.exceptions import InvalidDescription, WaitTimeout
 from prominence.snapshot import Snapshot
+from prominence.threads import InterruptibleCondition
 
 if TYPE_CHECKING:
     from prominence.clock import Clock
@@ -46,7 +46,7 @@ class _End(Generic[S]):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._came = threading.Condition()
+        self._came = InterruptibleCondition()
         self._snapshot: S | None = None
         self.was_heard_of = False
         self._error: ProminenceError | None = None

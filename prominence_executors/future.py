@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from prominence.exceptions import ProminenceError
 from prominence.logs import about, logger
 from prominence.notebooks import table
+from prominence.threads import InterruptibleCondition
 from prominence_executors.attempts import Attempt, side_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ProminenceFuture(Future[R]):
         ``job`` is the caller's own, where there is one already.
         """
         super().__init__()
+        self._condition = InterruptibleCondition()
         self._work = work
         self._job = job
         self._is_shown = job is not None  # somebody else may have the job
@@ -187,7 +189,7 @@ class ProminenceFuture(Future[R]):
 
     def _belongs_to_parent(self) -> None:
         """After a fork: raise rather than wait for a thread that is not in this process."""
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._done_callbacks: list[object] = []
         if not self.done():
             self.set_exception(ProminenceError("this future belongs to the parent process"))

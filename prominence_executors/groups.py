@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from prominence.threads import InterruptibleCondition
 from prominence_executors.stats import ExecutorStats, way_it_ended
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Group:
     def __init__(self, dispatcher: Dispatcher, parent: Group | None = None) -> None:
         self._dispatcher = dispatcher
         self._parent = parent
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._unfinished: set[ProminenceFuture[Any]] = set()
         self._is_open = True
         self._holds = 0
@@ -100,7 +100,7 @@ class Group:
 
     def belongs_to_parent(self) -> None:
         """After a fork: nothing in this process will ever finish these futures."""
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._is_open = False
         for future in self._unfinished:
             future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this

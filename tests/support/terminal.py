@@ -28,12 +28,19 @@ def run_on_terminal(
     process = subprocess.Popen(words, env=settings, stdin=theirs, stdout=stdout or theirs, stderr=theirs)
     os.close(theirs)
     output = b""
-    while piece := _read(ours):
-        output += piece
-        if typed := on_output(process, output):
-            os.write(ours, typed)
-    os.close(ours)
-    return process.wait(), output
+    try:
+        while piece := _read(ours):
+            output += piece
+            if typed := on_output(process, output):
+                os.write(ours, typed)
+        return process.wait(), output
+    except BaseException as error:
+        error.add_note(f"the terminal was sent, in the end: {output[-2_000:]!r}")
+        raise
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def _read(descriptor: int) -> bytes:
