@@ -12,7 +12,7 @@ from prominence.exceptions import NotFound
 from prominence.replacing import check_replaceable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from os import PathLike
     from pathlib import Path
     from typing import Unpack
@@ -49,6 +49,11 @@ def outputs_of(snapshot: JobSnapshot) -> list[Output]:
         for kind in kinds
         for entry in snapshot.entry.get(kind) or []
     ]
+
+
+def missing_outputs(snapshot: JobSnapshot, *, besides: Collection[str] = ()) -> list[str]:
+    """Names of the outputs that an ended job was to leave and that are not stored."""
+    return [each.name for each in outputs_of(snapshot) if not each.file_name and each.name not in besides]
 
 
 def output_entry(snapshot: JobSnapshot, kind: OutputKind, name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from prominence.exceptions import (
     WalltimeExceeded,
 )
 from prominence.logs import about, logger
+from prominence.outputs import missing_outputs
 from prominence.plugins import plugins
 from prominence_executors.advice import next_step
 
@@ -39,6 +40,7 @@ log = logger(__name__)
 
 _STDERR_CHARACTERS: Final = 2000
 _WHAT_CHARACTERS: Final = 300
+_SHOWN: Final = 10  # outputs that are missing
 _SHELLS_ADD: Final = 128  # to the number of the signal that ended a command, as its exit code
 
 _OF_THE_JOB: Final[tuple[tuple[str, type[JobFailedError]], ...]] = (  # the service's texts begin so
@@ -131,7 +133,11 @@ def _what_happened(kind: type[JobFailedError], snapshot: JobSnapshot) -> str:
     if kind is OutcomeUnknown:
         return "has completed, but the service knows nothing of its tasks"
     state = "is on hold" if kind is JobHeld else snapshot.status
-    return f"{state}: {snapshot.reason or 'no reason given'}"
+    text = f"{state}: {snapshot.reason or 'no reason given'}"
+    if kind is StageOutFailed and (missing := missing_outputs(snapshot)):
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        text += f" (not stored: {', '.join(missing[:_SHOWN])}{more})"
+    return text
 
 
 def _exit(code: int) -> str:

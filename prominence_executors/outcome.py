@@ -26,6 +26,7 @@ from prominence.exceptions import (
 )
 from prominence.following import bearing_outages
 from prominence.logs import about, logger
+from prominence.outputs import missing_outputs
 from prominence_executors.calls import packing
 from prominence_executors.calls.results import ChunkOutcomes, ItemOutcome, Record
 from prominence_executors.failures import exit_code, failure, kind_of
@@ -90,7 +91,7 @@ def call_value(
     _check_has_begun(record, job, snapshot, claim, name)
     if not record.tells_the_outcome:
         raise _lost_call(job, snapshot, name, was_started=True)
-    if record.kind == "value" and snapshot.status != "completed":  # outputs of the user's own are missing
+    if record.kind == "value" and _lacks_outputs(snapshot):
         raise failure(job, snapshot, name)
     return record.value(image)
 
@@ -121,9 +122,14 @@ def item_outcomes(
         )
     if missing:
         found += [ItemOutcome(error=_lost_call(job, snapshot, name, was_started=True))] * missing
-    elif snapshot.status != "completed" and committed is None:  # outputs of the user's own are missing
+    elif committed is None and _lacks_outputs(snapshot):
         raise failure(job, snapshot, name)
     return ChunkOutcomes(found)
+
+
+def _lacks_outputs(snapshot: JobSnapshot) -> bool:
+    """Whether outputs of the user's own are missing; a value alone is then not all that was asked for."""
+    return snapshot.status != "completed" and bool(missing_outputs(snapshot, besides=[packing.RESULT]))
 
 
 def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> bytes:

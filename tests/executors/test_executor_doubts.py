@@ -21,6 +21,7 @@ from prominence.exceptions import (
     OutcomeUnknown,
     ResultError,
     ServiceUnavailable,
+    WalltimeExceeded,
 )
 from prominence_executors import ProminenceExecutor, Retries
 from prominence_executors.calls import packing
@@ -207,6 +208,47 @@ def test_a_call_that_only_began(
     error = executor.submit(len, "").exception(60)
 
     assert type(error) is kind
+
+
+KILLED: Final = {"status": "killed", "statusReason": "Walltime limit exceeded"}
+"""By a thread that a call has left behind."""
+CHUNK: Final = b"".join(
+    [
+        *runner.record({"kind": "started", "items": 2}),
+        *runner.record({"kind": "values", "count": 2}, *runner.dumps([3, 4])),
+    ]
+)
+
+
+def test_a_value_that_was_written_is_the_outcome_whatever_ends_its_job(
+    fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    ends_as(fake, **KILLED)
+    fake.script("GET", OUTPUT, record("value", *runner.dumps(7)))
+    future = executor.submit(len, "")
+
+    assert future.result(60) == 7
+    assert "evidence:\n  the service's reason: Walltime limit exceeded\n" in future.explain()
+
+
+def test_so_are_those_of_a_chunk(fake: FakeService, executor: ProminenceExecutor) -> None:
+    ends_as(fake, **KILLED)
+    fake.script("GET", OUTPUT, Reply(body=CHUNK))
+
+    assert list(executor.map(len, ["abc", "abcd"], chunksize=2, timeout=60)) == [3, 4]
+
+
+@pytest.mark.parametrize("content", [b"".join(runner.record({"kind": "value"}, *runner.dumps(7))), CHUNK])
+def test_a_value_without_an_output_of_the_callers_own_is_none(
+    content: bytes, fake: FakeService, executor: ProminenceExecutor
+) -> None:
+    outputs = [{"name": packing.RESULT, "url": f"{fake.address}{OUTPUT}"}, {"name": "x.txt", "url": ""}]
+    ends_as(fake, outputFiles=outputs, **KILLED)
+    fake.script("GET", OUTPUT, Reply(body=content))
+    calls = executor.with_options(output_files=["x.txt"])
+
+    with pytest.raises(WalltimeExceeded):
+        calls.submit(len, "").result(60) if content != CHUNK else list(calls.map(len, "ab", chunksize=2))
 
 
 class ForgetfulProxy(FakeService):

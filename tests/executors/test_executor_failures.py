@@ -7,7 +7,9 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from concurrent.futures import BrokenExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +34,6 @@ from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from support.service import LocalService
 
@@ -139,6 +140,23 @@ def test_a_walltime(own_service: LocalService) -> None:
         executor.submit("sleep 600").result()
 
 
+def outlives_its_call() -> str:
+    threading.Thread(target=threading.Event().wait).start()
+    return "the value"
+
+
+@pytest.mark.full
+def test_a_value_that_was_written_before_the_walltime(own_service: LocalService) -> None:
+    with (
+        Session(own_service.settings()) as session,
+        ProminenceExecutor(session=session, resources=Resources(walltime=2)) as executor,
+    ):
+        future = executor.submit(outlives_its_call)
+
+        assert future.result() == "the value"
+        assert (future.status, future.job.status_reason) == ("killed", "Walltime limit exceeded")
+
+
 def test_memory(executor: ProminenceExecutor) -> None:
     def grow() -> None:
         held = []
@@ -157,8 +175,18 @@ def test_more_than_there_is(executor: ProminenceExecutor) -> None:
 
 
 def test_a_missing_output(executor: ProminenceExecutor) -> None:
-    with pytest.raises(StageOutFailed, match="no such file"):
-        executor.with_options(output_files=["nothing.txt"]).submit(len, "").result()
+    options = {"output_files": ["made.txt", "nothing.txt"], "output_directories": ["nowhere"]}
+    future = executor.with_options(**options).submit(lambda: Path("made.txt").write_bytes(b"made"))
+
+    with pytest.raises(StageOutFailed, match=r"no such file.* \(not stored: nothing.txt, nowhere\);"):
+        future.result()
+
+
+def test_many_missing_outputs_are_counted(executor: ProminenceExecutor) -> None:
+    names = [f"{number}.txt" for number in range(12)]
+
+    with pytest.raises(StageOutFailed, match=r" 8.txt, 9.txt and 2 more\);"):
+        executor.with_options(output_files=names).submit("true").result()
 
 
 def test_an_artifact_that_is_gone(executor: ProminenceExecutor) -> None:
