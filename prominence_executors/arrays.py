@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from prominence import Session
     from prominence.snapshot import WorkflowSnapshot
     from prominence.threads import WorkThreads
-    from prominence_executors.attempts import Call
+    from prominence_executors.call import Call
     from prominence_executors.calls.objects import Copy
     from prominence_executors.fence import Claim
 
@@ -259,12 +259,12 @@ class ArrayRun:
             if call is None:
                 continue
             self._seen.add(index)
-            if call.future.job_id != snapshot.id:
+            if call.jobs.id != snapshot.id:
                 call.runs_as(snapshot.id)
-            known = call.future.last_snapshot
+            known = call.jobs.snapshot
             if known is None or known.state != snapshot.state:
                 log_state(about(log, "job", snapshot.id), snapshot)
-            call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
+            call.jobs.note(snapshot)
             if snapshot.has_certainly_ended:
                 indexes[snapshot.id] = index
         if indexes and self._is_passed_on(Fence.claim):

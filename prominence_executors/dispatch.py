@@ -32,10 +32,11 @@ from prominence.snapshot import JobSnapshot
 from prominence.threads import WorkThreads
 from prominence.watched import Watch
 from prominence_executors.arrays import ArrayRun
-from prominence_executors.attempts import Call, Outcome
+from prominence_executors.call import Call, Outcome
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.claims import ClaimReader
 from prominence_executors.fence import Pages
+from prominence_executors.future import cancel_unsent, kill_unwatched
 from prominence_executors.sessions import names
 from prominence_executors.sessions.leftovers import active_jobs
 
@@ -105,7 +106,7 @@ class Dispatcher:
     def add(self, sending: Call | Array, group: Group, *, is_late: bool = False) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         for call in sending.calls:
-            group.add(call.future, is_late=is_late)
+            group.add(call, is_late=is_late)
         if self._driving is not None:
             self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
         if self.progress is not None:
@@ -116,13 +117,13 @@ class Dispatcher:
 
     def take_over(self, call: Call, group: Group) -> None:
         """Bring back the outcome of a call that was sent by another process."""
-        group.add(call.future)
+        group.add(call)
         call.future.set_running_or_notify_cancel()
         if self.progress is not None:
             self.progress.begin()
         with self._lock:
             self._in_flight += 1
-        snapshot = call.future.last_snapshot
+        snapshot = call.jobs.snapshot
         if snapshot is not None and snapshot.has_certainly_ended:
             self.changed(call, group, snapshot)
         else:
@@ -131,7 +132,7 @@ class Dispatcher:
     def take_over_array(self, sent: SentArray, group: Group) -> None:
         """The same for calls that were sent as one workflow."""
         for call in sent.calls.values():
-            group.add(call.future)
+            group.add(call)
             call.future.set_running_or_notify_cancel()
         with self._lock:
             self._in_flight += len(sent.calls)
@@ -149,7 +150,7 @@ class Dispatcher:
             futures = group.unfinished()
             self.cancel_pending(set(futures))
             for future in futures:
-                self.session.sender.add(future._kill_unwatched)  # noqa: SLF001 - the future's own half of this
+                self.session.sender.add(partial(kill_unwatched, future))
         group.wait()
         if group.is_root:
             self.collectors.join()
@@ -204,7 +205,7 @@ class Dispatcher:
     def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
         """Cancel those of these futures whose jobs were not sent."""
         for future in futures:
-            future._cancel_unsent()  # noqa: SLF001 - the future's own half of this
+            cancel_unsent(future)
         self._send_what_may()
 
     def _send_what_may(self) -> None:
@@ -233,7 +234,7 @@ class Dispatcher:
                 ]
                 self._in_flight += len(wanted)
             for index in set(range(len(calls))).difference(wanted):
-                group.discard(calls[index].future)
+                group.discard(calls[index])
             if wanted:
                 return sending, wanted, group
 
@@ -283,7 +284,7 @@ class Dispatcher:
         return names.marks(self.name, None if noted is None else str(noted))
 
     def follow(self, call: Call, group: Group, revision: int | None = None) -> None:
-        job_id = call.future.job_id
+        job_id = call.jobs.id
         assert job_id is not None  # noqa: S101 - the call was sent
         try:
             self.session.watcher.add(_CallWatch(job_id, self, call, group), revision)
@@ -291,14 +292,14 @@ class Dispatcher:
             self._fail(call, group, error)
 
     def nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
-        tells_something = call.future.job_id is not None or call.fence is not None
+        tells_something = call.jobs.id is not None or call.fence is not None
         if isinstance(error, NotFound | JobFailedError) and tells_something:
             self._fetch(call, group, lambda: self._lost(call, group, error))
         else:
             self._fail(call, group, error)
 
     def changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
-        call.future._saw(snapshot)  # noqa: SLF001 - the future's own half of this
+        call.jobs.note(snapshot)
         _tell_plugins(call.future, snapshot)
         if snapshot.has_ended:
             self._bring_back(call, group, snapshot)
@@ -355,7 +356,7 @@ class Dispatcher:
             call.tell(outcome)
         finally:
             _here.finishing = None
-            group.discard(call.future)
+            group.discard(call)
             self._send_what_may()
 
     def is_finishing_here(self) -> bool:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from prominence.exceptions import ProminenceError
 from prominence.logs import about, logger
 from prominence.notebooks import table
 from prominence.threads import InterruptibleCondition
-from prominence_executors.attempts import Attempt, side_of
+from prominence_executors.jobs import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from prominence import Job
     from prominence.client import Stream
     from prominence.snapshot import JobSnapshot
-    from prominence_executors.attempts import Side
-    from prominence_executors.work import Work
+    from prominence_executors.jobs import CallJobs
 
 R = TypeVar("R")
 
 log = logger(__name__)
-
-_keeping = threading.Lock()
-os.register_at_fork(after_in_child=lambda: globals().update(_keeping=threading.Lock()))
 
 
 class ProminenceFuture(Future[R]):
@@ -39,56 +34,44 @@ class ProminenceFuture(Future[R]):
 
     def __init__(
         self,
-        work: Work,
-        job: Job | None = None,
+        jobs: CallJobs,
         *,
         in_background: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """With ``in_background``, which runs a callable elsewhere, ``cancel`` ends a job that was sent.
-
-        ``job`` is the caller's own, where there is one already.
-        """
+        """With ``in_background``, which runs a callable elsewhere, ``cancel`` ends a job that was sent."""
         super().__init__()
         self._condition = InterruptibleCondition()
-        self._work = work
-        self._job = job
-        self._is_shown = job is not None  # somebody else may have the job
-        self._id: int | None = None
+        self._jobs = jobs
         self._in_background = in_background
-        self._snapshot: JobSnapshot | None = None
-        self._kill_wanted = False
-        self._failed: tuple[Attempt, ...] = ()
 
     @property
     def job(self) -> Job:
         """The job; its id is None until it is sent."""
-        self._is_shown = True
-        return self._job_at_hand()
+        return self._jobs.show()
 
     @property
     def job_id(self) -> int | None:
         """The job's id; None until it is sent."""
-        job = self._job
-        return self._id if job is None else job.id
+        return self._jobs.id
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The jobs of this call that have ended, each with its last state and its error, in their order."""
         if not self.done() or self.job_id is None:
-            return self._failed
-        return (*self._failed, Attempt(self.job, self._snapshot, self.exception()))
+            return self._jobs.earlier
+        return (*self._jobs.earlier, Attempt(self.job, self.last_snapshot, self.exception()))
 
     @property
     def status(self) -> str:
         """The job's status as last heard, without asking; ``pending`` before it is sent."""
-        if self._snapshot is not None:
-            return self._snapshot.status
+        if (snapshot := self.last_snapshot) is not None:
+            return snapshot.status
         return "pending" if self.job_id is None else "idle"
 
     @property
     def last_snapshot(self) -> JobSnapshot | None:
         """What was last heard of the job, without asking; None until something was."""
-        return self._snapshot
+        return self._jobs.snapshot
 
     def explain(self) -> str:
         """Timeline, cause, evidence and next step in a few lines of text, without asking the service."""
@@ -114,10 +97,10 @@ class ProminenceFuture(Future[R]):
         With the option ``kill_when_cancelled`` a job that was sent is ended in the background: still False,
         and the future raises JobDeleted soon.
         """
-        if self._cancel_unsent():
+        if cancel_unsent(self):
             return True
         if self._in_background is not None and not self.done():
-            self._in_background(self._kill_unwatched)
+            self._in_background(partial(kill_unwatched, self))
         return False
 
     def kill(self) -> bool:
@@ -125,67 +108,15 @@ class ProminenceFuture(Future[R]):
 
         False when there was nothing to end any more.
         """
-        if self._cancel_unsent():
+        if cancel_unsent(self):
             return True
         if self.done():
             return False
-        self._kill_wanted = True  # before the id is looked at, as the sender looks at this when it has the id
+        # Before the id is looked at, as the sender looks at this when it has the id.
+        self._jobs.is_to_end = True
         if self.job_id is None:
             return True  # being sent: ended as soon as it has an id
         return self.job.delete()
-
-    def _cancel_unsent(self) -> bool:
-        return super().cancel()
-
-    def _kill_unwatched(self) -> None:
-        try:
-            self.kill()
-        except ProminenceError as error:  # nobody waits for this request; the future goes on
-            about(log, "job", self.job_id).warning("cancelled, but it could not be ended: %s", error)
-
-    def _is_to_end(self) -> bool:
-        """Asked when the job has its id, and before another attempt."""
-        return self._kill_wanted
-
-    def _job_at_hand(self) -> Job:
-        """The job, which may be another object later unless somebody was shown it."""
-        if (job := self._job) is None:
-            job = self._work.job()
-            if self._id is not None:
-                job.known_as(self._id, self._snapshot)
-            with _keeping:
-                job = self._job = self._job or job
-        return job
-
-    def _release_job(self) -> None:
-        """Forget the job until somebody asks for it, where nobody has and it can be made again."""
-        if self._job is not None and not self._is_shown and self._job.is_replaceable:
-            self._job = None
-
-    def _goes_on_as(self, job_id: int, job: Job | None = None) -> None:
-        """This is the job's id from now on; without ``job`` it is another one's than before."""
-        self._id, self._snapshot = job_id, None
-        self._job = job
-        self._release_job()
-
-    def _job_ids(self) -> list[int]:
-        """Of the jobs that were sent for the call, the last one at first."""
-        ids = (self.job_id, *(attempt.job.id for attempt in self._failed))
-        return [each for each in ids if each is not None]
-
-    def _failed_before(self, attempts: Sequence[Attempt]) -> None:
-        """These jobs were sent for the call before the one that it is now."""
-        self._failed = (*attempts,)
-
-    def _begins_again(self, error: BaseException | None, work: Work) -> None:
-        """The job has failed, and a new one of ``work`` is to be sent."""
-        self._failed = (*self._failed, Attempt(self.job, self._snapshot, error))
-        self._work = work
-        self._job = self._id = self._snapshot = None
-        self._is_shown = False
-
-    def _failures(self, side: Side) -> int:
-        return sum(side_of(attempt.error) == side for attempt in self._failed)
 
     def _belongs_to_parent(self) -> None:
         """After a fork: raise rather than wait for a thread that is not in this process."""
@@ -194,16 +125,12 @@ class ProminenceFuture(Future[R]):
         if not self.done():
             self.set_exception(ProminenceError("this future belongs to the parent process"))
 
-    def _saw(self, snapshot: JobSnapshot) -> None:
-        self._snapshot = snapshot
-        if (job := self._job) is not None:
-            job.known_as(snapshot.id, snapshot)
-
     def __reduce__(self) -> NoReturn:
         raise TypeError("a future belongs to its process: pass on its result(), or the id of its job")
 
     def _repr_html_(self) -> str:
-        rows: dict[str, object] = {"job": self.job_id, "name": self._work.job_name, "status": self._shown()}
+        name, status = self._jobs.work.job_name, self._shown()
+        rows: dict[str, object] = {"job": self.job_id, "name": name, "status": status}
         if (error := self._raised()) is not None:
             from prominence_executors.explanation import in_a_line
 
@@ -219,3 +146,16 @@ class ProminenceFuture(Future[R]):
 
     def _raised(self) -> BaseException | None:
         return self.exception() if self.done() and not self.cancelled() else None
+
+
+def cancel_unsent(future: Future[Any]) -> bool:
+    """As the standard library's futures are cancelled: no job is ended, whatever the options say."""
+    return Future.cancel(future)
+
+
+def kill_unwatched(future: ProminenceFuture[Any]) -> None:
+    """End the future's job where nobody waits to hear whether that was done; the future goes on."""
+    try:
+        future.kill()
+    except ProminenceError as error:
+        about(log, "job", future.job_id).warning("cancelled, but it could not be ended: %s", error)

@@ -10,6 +10,7 @@ from prominence.threads import InterruptibleCondition
 from prominence_executors.stats import ExecutorStats, way_it_ended
 
 if TYPE_CHECKING:
+    from prominence_executors.call import Call
     from prominence_executors.dispatch import Dispatcher
     from prominence_executors.endings import OnExit
     from prominence_executors.future import ProminenceFuture
@@ -22,7 +23,7 @@ class Group:
         self._dispatcher = dispatcher
         self._parent = parent
         self._condition = InterruptibleCondition()
-        self._unfinished: set[ProminenceFuture[Any]] = set()
+        self._unfinished: set[Call] = set()
         self._is_open = True
         self._holds = 0
         self._is_abandoned = False
@@ -51,14 +52,14 @@ class Group:
         """By which the futures can be had again; None where they cannot."""
         return self._dispatcher.session_name
 
-    def add(self, future: ProminenceFuture[Any], *, is_late: bool = False) -> None:
-        """Raises RuntimeError when new futures are not taken any more, here or above."""
+    def add(self, call: Call, *, is_late: bool = False) -> None:
+        """Take the future of a call; raises RuntimeError when none are taken any more, here or above."""
         with self._condition:
             if not is_late:
                 self._check_open()
             if self._parent is not None:
-                self._parent.add(future, is_late=is_late)
-            self._unfinished.add(future)
+                self._parent.add(call, is_late=is_late)
+            self._unfinished.add(call)
 
     def hold(self) -> None:
         """Have :meth:`wait` wait until :meth:`release`, for futures that are added later, ``is_late``.
@@ -78,16 +79,17 @@ class Group:
         if self._parent is not None:
             self._parent.release()
 
-    def discard(self, future: ProminenceFuture[Any]) -> None:
+    def discard(self, call: Call) -> None:
+        """The future of a call has its outcome, and nothing is left to do for it."""
         with self._condition:
-            self._unfinished.discard(future)
-            self._ended[way_it_ended(future)] += 1
+            self._unfinished.discard(call)
+            self._ended[way_it_ended(call.future)] += 1
             if self.is_root:
-                self._ended_by_job.update(dict.fromkeys(future._job_ids(), future))  # noqa: SLF001 - its own half
+                self._ended_by_job.update(dict.fromkeys(call.jobs.ids(), call.future))
             if not self._unfinished:
                 self._condition.notify_all()
         if self._parent is not None:
-            self._parent.discard(future)
+            self._parent.discard(call)
 
     def close(self, *, cancel: bool = False) -> None:
         with self._condition:
@@ -102,8 +104,8 @@ class Group:
         """After a fork: nothing in this process will ever finish these futures."""
         self._condition = InterruptibleCondition()
         self._is_open = False
-        for future in self._unfinished:
-            future._belongs_to_parent()  # noqa: SLF001 - the future's own half of this
+        for call in self._unfinished:
+            call.future._belongs_to_parent()  # noqa: SLF001 - of no use to anybody else
         self._unfinished = set()
         self._holds = 0
 
@@ -121,12 +123,12 @@ class Group:
 
     def unfinished(self) -> list[ProminenceFuture[Any]]:
         with self._condition:
-            return list(self._unfinished)
+            return [call.future for call in self._unfinished]
 
     def future_of(self, job_id: int) -> ProminenceFuture[Any] | None:
         """The future that a job was sent for; None where there is none, or nobody holds it any more."""
         with self._condition:
-            under_way = (each for each in self._unfinished if job_id in each._job_ids())  # noqa: SLF001 - the same
+            under_way = (call.future for call in self._unfinished if job_id in call.jobs.ids())
             return next(under_way, None) or self._ended_by_job.get(job_id)
 
     @property
@@ -136,7 +138,7 @@ class Group:
 
     def stats(self) -> ExecutorStats:
         with self._condition:  # which is not held for as long as counting takes
-            unfinished, ended = list(self._unfinished), self._ended.copy()
+            unfinished, ended = [call.future for call in self._unfinished], self._ended.copy()
         return ExecutorStats.of(unfinished, ended)
 
     def wait_for_late(self) -> None:

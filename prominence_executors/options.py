@@ -12,9 +12,9 @@ from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session
 from prominence.description.checks import shown
 from prominence.description.rules_size import check_size
 from prominence.exceptions import InvalidDescription
-from prominence_executors.attempts import Retries
 from prominence_executors.calls import packing
 from prominence_executors.calls.modules import Ship, check_ship
+from prominence_executors.retries import Retries
 from prominence_executors.runner.fence import VARIABLE
 
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (

@@ -16,9 +16,10 @@ from prominence.description.checks import is_splittable
 from prominence.description.task import literally
 from prominence.exceptions import ProminenceError
 from prominence_executors.arrays import Array
-from prominence_executors.attempts import Call
+from prominence_executors.call import Call
 from prominence_executors.calls import packing
 from prominence_executors.future import ProminenceFuture
+from prominence_executors.jobs import CallJobs
 from prominence_executors.work import ChunkWork, CommandWork, FunctionWork, JobWork, TaskWork
 
 if TYPE_CHECKING:
@@ -139,8 +140,9 @@ class Submittable:
         self, work: Work, contents: Mapping[str, Copy] | None = None, *, job: Job | None = None
     ) -> Call:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
-        future: ProminenceFuture[Any] = ProminenceFuture(work, job, in_background=in_background)
-        return Call(future, work, self.options, self.guarantee, contents or None)
+        jobs = CallJobs(work, job)
+        future: ProminenceFuture[Any] = ProminenceFuture(jobs, in_background=in_background)
+        return Call(future, jobs, self.options, self.guarantee, contents or None)
 
 
 def function_name(function: Callable[..., Any]) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prominence import ProminenceClient, Session
     from prominence_executors.arrays import SentArray
-    from prominence_executors.attempts import Call
+    from prominence_executors.call import Call
     from prominence_executors.sessions.sent import Entry
     from prominence_executors.sessions.sent_arrays import ArrayWorkflow
     from prominence_executors.submittable import Submittable

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prominence import Session
-    from prominence_executors.attempts import Call
+    from prominence_executors.call import Call
 
 FORMAT: Final = 1
 _DRIVER_CHARACTERS: Final = 8

@@ -11,11 +11,12 @@ from prominence.exceptions import ProminenceError
 from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot
 from prominence.sources import JobSource
-from prominence_executors.attempts import Attempt, Call, Retries
 from prominence_executors.calls.packing import INDEX, index_of, is_call, is_chunk
 from prominence_executors.failures import failure
 from prominence_executors.fence import Fence
+from prominence_executors.jobs import Attempt
 from prominence_executors.outcome import call_value, completed_command, item_outcomes
+from prominence_executors.retries import Retries
 from prominence_executors.runner.fence import ARRAY, NO_RERUN, VARIABLE
 from prominence_executors.sessions.manifest import CallRecord
 from prominence_executors.work import Work, command_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prominence import ProminenceClient, Session
+    from prominence_executors.call import Call
     from prominence_executors.fence import Claim
     from prominence_executors.sessions.manifest import CallKind
     from prominence_executors.submittable import Submittable
@@ -86,10 +88,9 @@ def call_of(jobs: Sequence[Entry], record: CallRecord | None, calls: Submittable
     call = with_rules_of(calls, record, rules).call_for(work)
     if rules and ARRAY not in rules:  # a free key of an array's may still be claimed by a twin's job
         call.fence = Fence(calls.session.client, rules[0])
-    future = call.future
-    future._failed_before([_attempt(work, each) for each in earlier])  # noqa: SLF001 - its own half of this
-    future._goes_on_as(last.id)  # noqa: SLF001 - the same
-    future._saw(last)  # noqa: SLF001 - the same
+    call.jobs.note_earlier([_attempt(work, each) for each in earlier])
+    call.jobs.go_on_as(last.id)
+    call.jobs.note(last)
     return call
 
 

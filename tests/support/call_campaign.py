@@ -31,7 +31,7 @@ from prominence.exceptions import (
 from prominence.following import bearing_outages
 from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.arrays import ArrayRun
-from prominence_executors.attempts import Outcome
+from prominence_executors.call import Outcome
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.calls.packing import Packer
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from support.service import LocalService
 
     from prominence import Workflow
-    from prominence_executors.attempts import Call
+    from prominence_executors.call import Call
 
 CALLERS: Final = 4
 DRAIN_S: Final = 1200.0

@@ -8,25 +8,14 @@ before is proved to be over: its job has ended, and its fence is closed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any
 
 from prominence.exceptions import (
-    ImagePullFailed,
-    InvalidDescription,
-    JobEvicted,
-    JobFailedError,
-    MissingDependency,
-    NoMatchingResources,
     NotFound,
-    OutcomeUnknown,
     ProminenceError,
-    ResultNotPicklable,
     ServiceError,
     ServiceUnavailable,
-    StageInFailed,
-    StoreUnreachable,
     SubmissionUncertain,
-    TaskExitError,
 )
 from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot
@@ -34,6 +23,7 @@ from prominence_executors.calls.results import RemoteTraceback
 from prominence_executors.failures import lost
 from prominence_executors.fence import Fence, guarantee_in_force
 from prominence_executors.outcome import forward_output
+from prominence_executors.retries import side_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,51 +33,12 @@ if TYPE_CHECKING:
     from prominence_executors.calls.objects import Copy
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.jobs import CallJobs
     from prominence_executors.options import JobOptions
     from prominence_executors.sessions.manifest import CallId
     from prominence_executors.work import Work
 
 log = logger(__name__)
-
-Side = Literal["infrastructure", "user"]
-
-_INFRASTRUCTURE: Final = (
-    ImagePullFailed,
-    JobEvicted,
-    NoMatchingResources,
-    OutcomeUnknown,
-    StageInFailed,
-    StoreUnreachable,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often a call is submitted again after it has failed, each time as a new job.
-
-    ``infrastructure`` counts failures of the service and its machines (evicted, an image or artifact not
-    fetched, failed without a reason), ``user`` exceptions of functions and exit codes of commands. Walltime,
-    memory, deletions and what cannot be pickled are never tried again: they would only happen again.
-    """
-
-    infrastructure: int = 0
-    user: int = 0
-
-    def check(self) -> None:
-        """Raises InvalidDescription for what is not a number of retries."""
-        for side in ("infrastructure", "user"):
-            number = getattr(self, side)
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise InvalidDescription(f"retries.{side}", number, "must be a whole number, 0 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One job of a call: the last that was heard of it, and the error that it ended with, if any."""
-
-    job: Job
-    snapshot: JobSnapshot | None
-    error: BaseException | None
 
 
 class Outcome:
@@ -100,7 +51,7 @@ class Outcome:
         self.error = error
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """What is to be run for a future, under an executor's options.
 
@@ -109,7 +60,7 @@ class Call:
     """
 
     future: ProminenceFuture[Any]
-    work: Work
+    jobs: CallJobs
     options: JobOptions
     guarantee: Guarantee = "settle"
     contents: Mapping[str, Copy] | None = None
@@ -125,7 +76,12 @@ class Call:
     @property
     def job(self) -> Job:
         """The job that the call is, or will be."""
-        return self.future._job_at_hand()  # noqa: SLF001 - the future's own half of this
+        return self.jobs.current()
+
+    @property
+    def work(self) -> Work:
+        """What its job is made of, and its outcome read by."""
+        return self.jobs.work
 
     def submit(
         self,
@@ -154,7 +110,7 @@ class Call:
             revision = None
         else:
             revision = job.revision
-            self.future._goes_on_as(job_id, job)  # noqa: SLF001 - the future's own half of this
+            self.jobs.go_on_as(job_id, job)
         self._end_if_killed()
         return revision
 
@@ -166,7 +122,7 @@ class Call:
 
     def runs_as(self, job_id: int) -> None:
         """The service has made the job, of a workflow that was sent for this call and others."""
-        self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
+        self.jobs.go_on_as(job_id)
         self.log.info("made for %s", self.work.job_name)
         self._end_if_killed()
 
@@ -192,9 +148,9 @@ class Call:
 
         What was committed behind a fence tells it; otherwise the job is lost.
         """
-        last = self.future.last_snapshot or JobSnapshot({"id": self.future.job_id})
+        last = self.jobs.snapshot or JobSnapshot({"id": self.jobs.id})
         try:
-            if self.fence is not None and self._is_passed_on(session, self.fence, self.future.job_id):
+            if self.fence is not None and self._is_passed_on(session, self.fence, self.jobs.id):
                 return None
         except ProminenceError as no_answer:
             self.log.warning("it is lost, and its fence tells nothing either: %s", no_answer)
@@ -207,26 +163,25 @@ class Call:
 
     def is_tried_again(self, snapshot: JobSnapshot, outcome: Outcome) -> bool:
         """Whether there is to be another attempt, for which the future's job is then a new one."""
-        side, future = side_of(outcome.error), self.future
-        if side is None or future._failures(side) >= getattr(self.options.retries, side):  # noqa: SLF001
+        side = side_of(outcome.error)
+        if side is None or self.jobs.failures(side) >= getattr(self.options.retries, side):
             return False
         has_begun = self.claim is not None and self.claim.job_id is not None
-        is_to_end = future._is_to_end()  # noqa: SLF001 - the future's own half of this
-        if not snapshot.has_certainly_ended or is_to_end or (has_begun and not self.options.may_rerun):
+        may_begin = self.options.may_rerun or not has_begun
+        if not snapshot.has_certainly_ended or self.jobs.is_to_end or not may_begin:
             return False
         work = self.work.for_another_attempt(snapshot.id)
         if work is None:
             return False
         self.log.info("tried again as a new job, after %s", type(outcome.error).__name__)
-        self.work = work
-        future._begins_again(outcome.error, work)  # noqa: SLF001 - the future's own half of this
+        self.jobs.begin_again(outcome.error, work)
         return True
 
     def tell(self, outcome: Outcome) -> None:
         """Give the future its outcome; nothing here refers to it afterwards."""
         value, error, outcome.value, outcome.error = outcome.value, outcome.error, None, None
         if self.work.kind == "function":  # the outcome of another has the job
-            self.future._release_job()  # noqa: SLF001 - the future's own half of this
+            self.jobs.release()
         self.log.info("its call has ended with %s", "a value" if error is None else type(error).__name__)
         try:
             if error is None:
@@ -238,10 +193,10 @@ class Call:
 
     @property
     def log(self) -> About:
-        return about(log, "job", self.future.job_id, self.work.job_name)
+        return about(log, "job", self.jobs.id, self.work.job_name)
 
     def _end_if_killed(self) -> None:
-        if self.future._is_to_end():  # noqa: SLF001 - the future's own half of this
+        if self.jobs.is_to_end:
             self.job.delete()
 
     def _is_passed_on(
@@ -261,7 +216,7 @@ class Call:
 
     def _follow(self, job_id: int) -> None:
         self.log.warning("its call goes on as job %d, which claimed it first", job_id)
-        self.future._goes_on_as(job_id)  # noqa: SLF001 - the future's own half of this
+        self.jobs.go_on_as(job_id)
 
 
 def _as_told(error: BaseException) -> BaseException:
@@ -269,13 +224,3 @@ def _as_told(error: BaseException) -> BaseException:
     if isinstance(error, ProminenceError) or isinstance(error.__cause__, RemoteTraceback):
         error.__traceback__ = None
     return error
-
-
-def side_of(error: BaseException | None) -> Side | None:
-    """Whose failure it was; None for none, and for what would only happen again."""
-    if error is None or isinstance(error, ResultNotPicklable | MissingDependency):
-        return None
-    if isinstance(error, TaskExitError) or isinstance(error.__cause__, RemoteTraceback):
-        return "user"
-    is_unexplained = type(error) is JobFailedError
-    return "infrastructure" if is_unexplained or isinstance(error, _INFRASTRUCTURE) else None
