@@ -10,9 +10,10 @@ import click
 from prominence import Job
 from prominence.cli.arguments import target
 from prominence.cli.listing import described
-from prominence.cli.output import as_json, elapsed, note, show_json, show_table, when
+from prominence.cli.output import as_json, note, show_json, show_table, when
 from prominence.snapshot import JobSnapshot, WorkflowSnapshot
 from prominence_executors.advice import next_step
+from prominence_executors.explanation import explain_job
 from prominence_executors.failures import failure
 from prominence_executors.sessions.leftovers import leftovers, look_again
 from prominence_executors.sessions.overview import overviews
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _JOBS_SHOWN: Final = 20
 _DAY_S: Final = 86_400
-_EVENTS: Final = {"createTime": "created", "startTime": "started", "endTime": "ended"}
 
 
 @click.command()
@@ -48,7 +48,7 @@ def explain(session: Session, target: Target, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
     else:
-        _show(found, session.client.clock.time())
+        click.echo(found["text"], nl=False)
 
 
 def _explain_workflow(session: Session, workflow: WorkflowSnapshot, *, as_json: bool) -> None:
@@ -63,8 +63,7 @@ def _explain_workflow(session: Session, workflow: WorkflowSnapshot, *, as_json: 
     done = ", ".join(f"{count} {name}" for name, count in workflow.progress.items())
     click.echo(f"workflow {workflow.id} is {workflow.status} ({done})")
     for each in found:
-        click.echo()
-        _show(each, session.client.clock.time())
+        click.echo(f"\n{each['text']}", nl=False)
     if len(failed) > len(found):
         click.echo(f"\nand {len(failed) - len(found)} more jobs failed")
 
@@ -79,27 +78,11 @@ def _explanation(session: Session, snapshot: JobSnapshot) -> dict[str, Any]:
         "events": snapshot.events,
         "succeeded": snapshot.succeeded,
     }
-    if not snapshot.has_ended:
-        reason = f": {snapshot.reason}" if snapshot.reason else ""
-        return {**found, "text": f"job {snapshot.id} ({name}) is {snapshot.status}{reason}"}
-    if snapshot.succeeded:
-        return {**found, "text": f"job {snapshot.id} ({name}) has succeeded"}
+    if not snapshot.has_ended or snapshot.succeeded:
+        return {**found, "text": explain_job(snapshot, name, None)}
     error = failure(Job.attached(snapshot.entry, session), snapshot, name)
     cause = {"cause": type(error).__name__, "nextStep": next_step(error), "stderr": error.stderr}
-    return {**found, **cause, "text": error.args[0]}
-
-
-def _show(found: dict[str, Any], now: float) -> None:
-    click.echo(found["text"])
-    times = [
-        f"{word} {when(found['events'][name])}" for name, word in _EVENTS.items() if name in found["events"]
-    ]
-    if run := elapsed(found["events"], now):
-        times.append(f"ran for {run}")
-    click.echo(f"  {', '.join(times)}")
-    if stderr := found.get("stderr"):
-        click.echo("  last lines of stderr:")
-        click.echo("\n".join(f"    {line}" for line in stderr.splitlines()))
+    return {**found, **cause, "text": explain_job(snapshot, name, error)}
 
 
 @click.command()

@@ -11,7 +11,7 @@ from prominence_executors.advice import next_step
 from prominence_executors.calls.results import RemoteTraceback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from prominence.snapshot import JobSnapshot
     from prominence_executors.future import ProminenceFuture
@@ -23,16 +23,40 @@ _MOMENTS: Final = (("created", "createTime"), ("started", "startTime"), ("ended"
 
 def explain(future: ProminenceFuture[Any]) -> str:
     """Plain text of a few lines; made of what is known here, without asking the service."""
-    snapshot = future.last_snapshot
     error = future.exception() if future.done() and not future.cancelled() else None
-    parts = [_headline(future, error)]
+    headline, next_step = _headline(future, error), _next_step(future, error)
+    return _text(headline, future.last_snapshot, error, next_step, earlier=_earlier_attempts(future))
+
+
+def explain_job(snapshot: JobSnapshot, name: str, error: JobFailedError | None) -> str:
+    """The same of a job that no future of this process has: without what only its program knows."""
+    number = snapshot.id
+    if error is not None:
+        ended, step = " failed", next_step(error)
+    elif snapshot.has_ended:
+        ended, step = " succeeded", f"see its output: prominence stdout {number}"
+    else:
+        ended = f" is {snapshot.status}"
+        step = f"wait for it (prominence wait {number}), or look at its output (prominence logs -f {number})"
+    return _text(f"job {number} ({name}){ended}", snapshot, error, step)
+
+
+def _text(
+    headline: str,
+    snapshot: JobSnapshot | None,
+    error: BaseException | None,
+    next_step: str,
+    *,
+    earlier: Iterable[str] = (),
+) -> str:
+    parts = [headline]
     if snapshot is not None and (moments := list(_moments(snapshot))):
         parts.append("timeline, by the service's clock:\n" + _indented(moments))
     if error is not None:
         parts.append(f"cause: {in_a_line(error)}")
-    if evidence := [*_earlier_attempts(future), *_evidence(snapshot, error)]:
+    if evidence := [*earlier, *_evidence(snapshot, error)]:
         parts.append("evidence:\n" + _indented(evidence))
-    parts.append(f"next step: {_next_step(future, error)}")
+    parts.append(f"next step: {next_step}")
     return "\n".join(parts) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -362,17 +363,34 @@ class TestExplain:
         job = served.id("create", "--name", "bad", "alpine", "sh -c 'echo oh no >&2; exit 3'")
         served("wait", job, code=1)
 
-        lines = served("explain", job).stdout.splitlines()
+        told = served("explain", job).stdout
         found = served.json("explain", "--json", job)
 
-        assert lines[0] == f"job {job} (bad) ended with exit code 3; look at its standard error"
-        assert lines[-1].strip() == "oh no"
+        assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "WHEN", told) == (
+            f"job {job} (bad) failed\n"
+            "timeline, by the service's clock:\n"
+            "  WHEN  created\n"
+            "  WHEN  started\n"
+            "  WHEN  ended: completed\n"
+            f"cause: TaskExitError: job {job} (bad) ended with exit code 3; look at its standard error\n"
+            "evidence:\n"
+            "  exit codes of its tasks: 3\n"
+            "  site: local\n"
+            "  last lines of its standard error:\n"
+            "    oh no\n"
+            "next step: look at its standard error\n"
+        )
+        assert found["text"] == told
         assert (found["cause"], found["exitCodes"], found["stderr"]) == ("TaskExitError", [3], "oh no")
 
     def test_what_has_not_failed_is_told_too(self, served: Command, ended: int) -> None:
-        assert "has succeeded" in served("explain", ended).stdout
+        told = served("explain", ended).stdout
+        assert told.startswith(f"job {ended} (no name) succeeded\ntimeline")
+        assert told.endswith(f"next step: see its output: prominence stdout {ended}\n")
         waiting = served.id("create", "alpine", "sleep 600")
-        assert served("explain", waiting).stdout.startswith(f"job {waiting} (no name) is ")
+        told = served("explain", waiting).stdout
+        assert told.startswith(f"job {waiting} (no name) is ")
+        assert f"next step: wait for it (prominence wait {waiting}), or" in told
         served("delete", waiting)
 
     def test_failed_jobs_of_a_workflow_are_told(self, served: Command) -> None:
@@ -380,5 +398,5 @@ class TestExplain:
         workflow = served.id("run", served.write("pair.json", json.dumps(failing)))
         served("wait", "workflow", workflow, code=1)
 
-        assert served("explain", "workflow", workflow).stdout.count("check that output files") == 3
+        assert served("explain", "workflow", workflow).stdout.count("next step: check that output") == 3
         assert served.json("explain", "workflow", workflow, "--json")["failed"] == 3
