@@ -16,29 +16,28 @@ if TYPE_CHECKING:
     from prominence import ProminenceClient
     from prominence_executors.dispatch import Dispatcher
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.groups import Group
     from prominence_executors.sessions.manifest import CallRecord
     from prominence_executors.sessions.sent import Entry
     from prominence_executors.submittable import Submittable
 
 
 def futures_for(
-    job_ids: Iterable[int | str], calls: Submittable, dispatcher: Dispatcher, group: Group
+    job_ids: Iterable[int | str], calls: Submittable, dispatcher: Dispatcher
 ) -> list[ProminenceFuture[Any]]:
-    """One for each id: that of a call of the dispatcher's, or else a new one, added to the group.
+    """One for each id: that of a call of the dispatcher's, or else a new one.
 
     Raises InvalidDescription for what is no id, NotFound where the service does not know one of them; there
     is no new future then.
     """
     ids = [_number(each) for each in job_ids]
     with dispatcher.adopting:  # so that two threads are given the same future
-        found = {each: future for each in ids if (future := group.root.future_of(each)) is not None}
+        found = {each: future for each in ids if (future := calls.group.root.future_of(each)) is not None}
         entries = _described(calls.session.client, [each for each in dict.fromkeys(ids) if each not in found])
         records = _records(entries.values(), dispatcher)
         for job_id, entry in entries.items():
             record = records.get(job_id)
             call = call_of([entry], record, calls)
-            dispatcher.take_over(call, group)
+            dispatcher.take_over(call)
             found[job_id] = call.future
     return [found[each] for each in ids]
 

@@ -87,16 +87,16 @@ class SentArray:
 class Listener(Protocol):
     """What is told of the calls of an array, of each once."""
 
-    def has_ended(self, call: Call, snapshot: JobSnapshot) -> None:
-        """As a job that its fence, where there is one, may show to be another's."""
+    def on_change(self, call: Call, snapshot: JobSnapshot) -> None:
+        """It has ended as a job that its fence, where there is one, may show to be another's."""
 
-    def is_lost(self, call: Call, error: BaseException) -> None:
+    def on_loss(self, call: Call, error: BaseException) -> None:
         """Nothing more can be learned of its job, or none was made."""
 
-    def is_left_out(self, call: Call) -> None:
+    def on_left_out(self, call: Call) -> None:
         """It was not sent with the others."""
 
-    def is_left_over(self, call: Call) -> None:
+    def on_left_over(self, call: Call) -> None:
         """Its job is in no listing of its workflow any more, which has ended."""
 
 
@@ -167,7 +167,7 @@ class ArrayRun:
             if index in made:
                 call.fence = made[index]
             else:
-                self._listener.is_left_out(self._left.pop(index))
+                self._listener.on_left_out(self._left.pop(index))
 
     def _submit(
         self, array: Array, marks: Mapping[str, str] | None, before_sending: Callable[[], None] | None
@@ -219,7 +219,7 @@ class ArrayRun:
 
     def _fail_one(self, index: int, error: BaseException) -> None:
         if (call := self._taken(index)) is not None:
-            self._listener.is_lost(call, error)
+            self._listener.on_loss(call, error)
 
     def _taken(self, index: int) -> Call | None:
         """The call, of which nothing more is to be told from here; None where all was."""
@@ -273,7 +273,7 @@ class ArrayRun:
         for part in source.parts(list(indexes)):
             for entry in source.detail(part).entries:
                 if entry["id"] in indexes and (ended := self._taken(indexes[entry["id"]])) is not None:
-                    self._listener.has_ended(ended, JobSnapshot(entry))
+                    self._listener.on_change(ended, JobSnapshot(entry))
 
     def _listed(self) -> dict[int, dict[str, Any]]:
         """The jobs of calls, by index; of several the youngest, which is the last try."""
@@ -302,7 +302,7 @@ class ArrayRun:
             if index not in self._seen:
                 self._fail_one(index, self._never_made())
             elif (left := self._taken(index)) is not None:
-                self._listener.is_left_over(left)
+                self._listener.on_left_over(left)
         return True
 
     def _is_passed_on(self, claim_of: Callable[[Fence], Claim]) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prominence_executors.calls.objects import Copy
     from prominence_executors.fence import Claim, Guarantee, Pages
     from prominence_executors.future import ProminenceFuture
+    from prominence_executors.groups import Group
     from prominence_executors.jobs import CallJobs
     from prominence_executors.options import JobOptions
     from prominence_executors.sessions.manifest import CallId
@@ -61,6 +62,7 @@ class Call:
 
     future: ProminenceFuture[Any]
     jobs: CallJobs
+    group: Group
     options: JobOptions
     guarantee: Guarantee = "settle"
     contents: Mapping[str, Copy] | None = None

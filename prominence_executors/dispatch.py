@@ -18,14 +18,11 @@ No thread holds the executor, so that one that is forgotten can be collected whi
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import deque
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import JobFailedError, NotFound, ServiceError, SessionInUse, StageInFailed
+from prominence.exceptions import JobFailedError, NotFound, ServiceError, StageInFailed
 from prominence.logs import about, logger
 from prominence.plugins import plugins
 from prominence.snapshot import JobSnapshot
@@ -33,12 +30,11 @@ from prominence.threads import WorkThreads
 from prominence.watched import Watch
 from prominence_executors.arrays import ArrayRun
 from prominence_executors.call import Call, Outcome
-from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.claims import ClaimReader
-from prominence_executors.fence import Pages
 from prominence_executors.future import cancel_unsent, kill_unwatched
+from prominence_executors.pending import PendingCalls
 from prominence_executors.sessions import names
-from prominence_executors.sessions.leftovers import active_jobs
+from prominence_executors.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +46,7 @@ if TYPE_CHECKING:
     from prominence_executors.fence import Claim
     from prominence_executors.future import ProminenceFuture
     from prominence_executors.groups import Group
+    from prominence_executors.pending import Taken
     from prominence_executors.progress import Row
     from prominence_executors.sessions.driving import Driving
 
@@ -57,9 +54,6 @@ log = logger(__name__)
 
 _FETCHERS: Final = 8
 _COLLECTORS: Final = 4
-_NAME_CHARACTERS: Final = 16
-_SHOWN: Final = 10
-_LISTED_AGAIN_S: Final = 1.0
 _here = threading.local()
 
 
@@ -70,75 +64,56 @@ class Dispatcher:
         self, session: Session, most: int, *, driving: Driving | None = None, on_exit: OnExit = "wait"
     ) -> None:
         self.session = session
-        self.most = most
-        self._driving = driving
+        self.storage = Storage(session, driving)
         self.on_exit = on_exit
-        self._lock = threading.Lock()
+        self._driving = driving
+        self._pending = PendingCalls(most)
         self.adopting = threading.Lock()
         """Held while futures for jobs of other processes are looked for and made."""
-        self._pending: deque[tuple[Call | Array, Group]] = deque()
-        self._in_flight = 0
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
         self._claims = ClaimReader(session, self._fetchers)
         self.collectors = WorkThreads("prominence-collector", _COLLECTORS)
         self.progress: Row | None = None
 
-    @cached_property
-    def name(self) -> str:
-        """Part of the names of all that is stored for these calls."""
-        if self._driving is not None:
-            return self._driving.name
-        return self.session.client.new_tag()[:_NAME_CHARACTERS]
+    @property
+    def most(self) -> int:
+        """Calls whose jobs may be with the service at a time."""
+        return self._pending.most
 
     @property
     def session_name(self) -> str | None:
         return None if self._driving is None else self._driving.name
 
-    @cached_property
-    def _fence_pages(self) -> Pages:
-        return Pages(names.key(self.name, "fences"))
-
-    @cached_property
-    def objects(self) -> ObjectStore:
-        """Where large data of calls is stored."""
-        return ObjectStore(self.session.client, self.name)
-
-    def add(self, sending: Call | Array, group: Group, *, is_late: bool = False) -> None:
+    def add(self, sending: Call | Array, *, is_late: bool = False) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
         for call in sending.calls:
-            group.add(call, is_late=is_late)
+            call.group.add(call, is_late=is_late)
         if self._driving is not None:
             self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
-        if self.progress is not None:
-            self.progress.begin()
-        with self._lock:
-            self._pending.append((sending, group))
+        self._begin_progress()
+        self._pending.put(sending)
         self._send_what_may()
 
-    def take_over(self, call: Call, group: Group) -> None:
+    def take_over(self, call: Call) -> None:
         """Bring back the outcome of a call that was sent by another process."""
-        group.add(call)
+        call.group.add(call)
         call.future.set_running_or_notify_cancel()
-        if self.progress is not None:
-            self.progress.begin()
-        with self._lock:
-            self._in_flight += 1
+        self._begin_progress()
+        self._pending.occupy(1)
         snapshot = call.jobs.snapshot
         if snapshot is not None and snapshot.has_certainly_ended:
-            self.changed(call, group, snapshot)
+            self.on_change(call, snapshot)
         else:
-            self.follow(call, group)
+            self._follow(call)
 
-    def take_over_array(self, sent: SentArray, group: Group) -> None:
+    def take_over_array(self, sent: SentArray) -> None:
         """The same for calls that were sent as one workflow."""
         for call in sent.calls.values():
-            group.add(call)
+            call.group.add(call)
             call.future.set_running_or_notify_cancel()
-        with self._lock:
-            self._in_flight += len(sent.calls)
-        if self.progress is not None:
-            self.progress.begin()
-        ArrayRun(self.session, sent.calls, self.collectors, _Listener(self, group)).take_over(sent)
+        self._pending.occupy(len(sent.calls))
+        self._begin_progress()
+        ArrayRun(self.session, sent.calls, self.collectors, self).take_over(sent)
 
     def finish(self, group: Group) -> None:
         """Bring a group to its end, in the way that the executor was made for."""
@@ -159,46 +134,17 @@ class Dispatcher:
             if self._driving is not None:
                 self._driving.end()
 
+    def _begin_progress(self) -> None:
+        if self.progress is not None:
+            self.progress.begin()
+
     def end_progress(self, group: Group) -> None:
         """Nobody waits for the group any more."""
         if group.is_root and self.progress is not None:
             self.progress.end()
 
-    def forget(self, group: Group) -> None:
-        """Delete what is stored with the service for these calls.
-
-        Raises SessionInUse, with nothing deleted, where some of it may still be needed: by calls that have
-        not ended, of whatever process, or by another process that drives the session.
-        """
-        if self._driving is None:
-            self._forget(group)
-            return
-        self._driving.confirm()
-        try:
-            self._forget(group)
-        finally:
-            self._driving.end()
-
-    def _forget(self, group: Group) -> None:
-        if under_way := [*map(repr, group.root.unfinished()), *map(str, self._jobs_under_way())]:
-            shown = ", ".join(under_way[:_SHOWN]) + (" ..." if len(under_way) > _SHOWN else "")
-            raise SessionInUse(
-                f"what {self.name} has stored is not deleted, as it is needed by jobs: {shown}"
-            )
-        self.objects.delete_all()
-        names.delete_keys(self.session.client, self.name)
-
-    def _jobs_under_way(self) -> list[int]:
-        """Those of the session that queue or run, in two listings: one alone may be late."""
-        client = self.session.client
-        if not active_jobs(client, self.name):
-            return []
-        client.clock.sleep(_LISTED_AGAIN_S)
-        return active_jobs(client, self.name)
-
     def _send_pending(self) -> None:
-        with self._lock:
-            self.most = sys.maxsize
+        self._pending.lift_limit()
         self._send_what_may()
         self.session.sender.join()
 
@@ -209,69 +155,49 @@ class Dispatcher:
         self._send_what_may()
 
     def _send_what_may(self) -> None:
-        while (taken := self._next()) is not None:
+        while (taken := self._pending.take()) is not None:
             try:
-                self.session.sender.add(partial(self._send, *taken))
+                self.session.sender.add(partial(self._send, taken))
             except BaseException as error:  # noqa: BLE001 - it was taken, so it must end
-                sending, wanted, group = taken
-                for index in wanted:
-                    self._fail(sending.calls[index], group, error)
+                for index in taken.wanted:
+                    self._fail(taken.sending.calls[index], error)
 
-    def _next(self) -> tuple[Call | Array, Sequence[int], Group] | None:
-        """What may be sent next, and which of its calls are wanted; cancelled ones are told so on the way."""
-        while True:
-            with self._lock:
-                if not self._pending:
-                    return None
-                sending, group = self._pending[0]
-                calls = sending.calls
-                has_room = self._in_flight + len(calls) <= self.most
-                if not has_room and not all(call.future.cancelled() for call in calls):
-                    return None
-                self._pending.popleft()
-                wanted = [
-                    index for index, call in enumerate(calls) if call.future.set_running_or_notify_cancel()
-                ]
-                self._in_flight += len(wanted)
-            for index in set(range(len(calls))).difference(wanted):
-                group.discard(calls[index])
-            if wanted:
-                return sending, wanted, group
+    def _send(self, taken: Taken) -> None:
+        if isinstance(taken.sending, Call):
+            self._send_call(taken.sending)
+        else:
+            self._send_array(taken.sending, taken.wanted)
 
-    def _send(self, sending: Call | Array, wanted: Sequence[int], group: Group) -> None:
-        if isinstance(sending, Call):
-            self._send_call(sending, group)
-            return
-        calls = {index: sending.calls[index] for index in wanted}
-        run = ArrayRun(self.session, calls, self.collectors, _Listener(self, group))
+    def _send_array(self, array: Array, wanted: Sequence[int]) -> None:
+        run = ArrayRun(self.session, {index: array.calls[index] for index in wanted}, self.collectors, self)
         try:
-            self._prepare(sending)
+            self._prepare(array)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the futures' outcome
             run.fail(error)
         else:
-            run.start(sending, self._fence_pages.prefix, self._marks(sending), self._before_sending)
+            run.start(array, self.storage.fences.prefix, self._marks(array), self._before_sending)
 
-    def send_alone(self, call: Call, group: Group) -> None:
-        """Send a call that was taken to be sent with others."""
+    def on_left_out(self, call: Call) -> None:
+        """Send a call alone that was taken to be sent with others."""
         try:
-            self.session.sender.add(partial(self._send_call, call, group))
+            self.session.sender.add(partial(self._send_call, call))
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
-            self._fail(call, group, error)
+            self._fail(call, error)
 
-    def _send_call(self, call: Call, group: Group) -> None:
+    def _send_call(self, call: Call) -> None:
         try:
             self._prepare(call)
-            revision = call.submit(self.session, self._fence_pages, self._marks(call), self._before_sending)
+            revision = call.submit(self.session, self.storage.fences, self._marks(call), self._before_sending)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the future's outcome
-            self._fail(call, group, error)
+            self._fail(call, error)
         else:
-            self.follow(call, group, revision)
+            self._follow(call, revision)
 
     def _prepare(self, sending: Call | Array) -> None:
         """Return when it may be sent."""
         if self._driving is not None:
             self._driving.admit(sending.calls[-1])
-        self.objects.ensure(sending.contents or {})
+        self.storage.objects.ensure(sending.contents or {})
         sending.contents = None  # not to be kept until the end
 
     @property
@@ -281,32 +207,36 @@ class Dispatcher:
     def _marks(self, sending: Call | Array) -> dict[str, str]:
         """Labels of its jobs; those of an array have its first call's."""
         noted = sending.calls[0].noted
-        return names.marks(self.name, None if noted is None else str(noted))
+        return names.marks(self.storage.name, None if noted is None else str(noted))
 
-    def follow(self, call: Call, group: Group, revision: int | None = None) -> None:
+    def on_left_over(self, call: Call) -> None:
+        self._follow(call)
+
+    def _follow(self, call: Call, revision: int | None = None) -> None:
         job_id = call.jobs.id
         assert job_id is not None  # noqa: S101 - the call was sent
         try:
-            self.session.watcher.add(_CallWatch(job_id, self, call, group), revision)
+            self.session.watcher.add(_CallWatch(job_id, self, call), revision)
         except BaseException as error:  # noqa: BLE001 - the same
-            self._fail(call, group, error)
+            self._fail(call, error)
 
-    def nothing_more(self, call: Call, group: Group, error: BaseException) -> None:
+    def on_loss(self, call: Call, error: BaseException) -> None:
+        """Nothing more can be learned of a call's job, or none was made."""
         tells_something = call.jobs.id is not None or call.fence is not None
         if isinstance(error, NotFound | JobFailedError) and tells_something:
-            self._fetch(call, group, lambda: self._lost(call, group, error))
+            self._fetch(call, lambda: self._lost(call, error))
         else:
-            self._fail(call, group, error)
+            self._fail(call, error)
 
-    def changed(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+    def on_change(self, call: Call, snapshot: JobSnapshot) -> None:
         call.jobs.note(snapshot)
         _tell_plugins(call.future, snapshot)
         if snapshot.has_ended:
-            self._bring_back(call, group, snapshot)
+            self._bring_back(call, snapshot)
 
-    def _bring_back(self, call: Call, group: Group, snapshot: JobSnapshot) -> None:
+    def _bring_back(self, call: Call, snapshot: JobSnapshot) -> None:
         def read(claim: Claim | None) -> None:
-            self._fetch(call, group, lambda: self._ended(call, group, snapshot, claim))
+            self._fetch(call, lambda: self._ended(call, snapshot, claim))
 
         if call.fence is None:
             read(None)
@@ -314,49 +244,48 @@ class Dispatcher:
         try:
             self._claims.ask(call.fence, read)
         except RuntimeError as error:  # no thread can be started
-            self._fail(call, group, error)
+            self._fail(call, error)
 
-    def _fetch(self, call: Call, group: Group, work: Callable[[], None]) -> None:
+    def _fetch(self, call: Call, work: Callable[[], None]) -> None:
         try:
             self._fetchers.add(work)
         except RuntimeError as error:  # no thread can be started
-            self._fail(call, group, error)
+            self._fail(call, error)
 
-    def _ended(self, call: Call, group: Group, snapshot: JobSnapshot, seen: Claim | None = None) -> None:
+    def _ended(self, call: Call, snapshot: JobSnapshot, seen: Claim | None = None) -> None:
         outcome = call.outcome_of(self.session, snapshot, seen)
         if outcome is None:
-            self.follow(call, group)
+            self._follow(call)
             return
         try:
             if call.is_tried_again(snapshot, outcome):
-                self.session.sender.add(partial(self._send_call, call, group))
+                self.session.sender.add(partial(self._send_call, call))
                 return
         except BaseException as error:  # noqa: BLE001 - the same
             outcome.error = error
-        self._finish(call, group, outcome)
+        self._finish(call, outcome)
 
-    def _lost(self, call: Call, group: Group, error: ProminenceError) -> None:
+    def _lost(self, call: Call, error: ProminenceError) -> None:
         outcome = call.outcome_without_job(self.session, error)
         if outcome is None:
-            self.follow(call, group)
+            self._follow(call)
         else:
-            self._finish(call, group, outcome)
+            self._finish(call, outcome)
 
-    def _fail(self, call: Call, group: Group, error: BaseException) -> None:
-        self._finish(call, group, Outcome(error=error))
+    def _fail(self, call: Call, error: BaseException) -> None:
+        self._finish(call, Outcome(error=error))
 
-    def _finish(self, call: Call, group: Group, outcome: Outcome) -> None:
+    def _finish(self, call: Call, outcome: Outcome) -> None:
         """Settle the future; then, with no reference to its outcome left here, make room for the next."""
-        with self._lock:
-            self._in_flight -= 1
+        self._pending.vacate()
         if isinstance(outcome.error, ServiceError | StageInFailed):
-            self.objects.doubt(call.work.objects)
+            self.storage.objects.doubt(call.work.objects)
         _here.finishing = self
         try:
             call.tell(outcome)
         finally:
             _here.finishing = None
-            group.discard(call)
+            call.group.discard(call)
             self._send_what_may()
 
     def is_finishing_here(self) -> bool:
@@ -367,39 +296,18 @@ class Dispatcher:
 class _CallWatch(Watch[JobSnapshot]):
     """Has the dispatcher told of one call's job."""
 
-    __slots__ = ("_call", "_dispatcher", "_group")
+    __slots__ = ("_call", "_dispatcher")
 
-    def __init__(self, job_id: int, dispatcher: Dispatcher, call: Call, group: Group) -> None:
+    def __init__(self, job_id: int, dispatcher: Dispatcher, call: Call) -> None:
         super().__init__(job_id)
         self._dispatcher = dispatcher
         self._call = call
-        self._group = group
 
     def changed(self, snapshot: JobSnapshot) -> None:
-        self._dispatcher.changed(self._call, self._group, snapshot)
+        self._dispatcher.on_change(self._call, snapshot)
 
     def failed(self, error: ProminenceError) -> None:
-        self._dispatcher.nothing_more(self._call, self._group, error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """Hears of an array's calls, of one group."""
-
-    dispatcher: Dispatcher
-    group: Group
-
-    def has_ended(self, call: Call, snapshot: JobSnapshot) -> None:
-        self.dispatcher.changed(call, self.group, snapshot)
-
-    def is_lost(self, call: Call, error: BaseException) -> None:
-        self.dispatcher.nothing_more(call, self.group, error)
-
-    def is_left_out(self, call: Call) -> None:
-        self.dispatcher.send_alone(call, self.group)
-
-    def is_left_over(self, call: Call) -> None:
-        self.dispatcher.follow(call, self.group)
+        self._dispatcher.on_loss(self._call, error)
 
 
 def _tell_plugins(future: ProminenceFuture[Any], snapshot: JobSnapshot) -> None:

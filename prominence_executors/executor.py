@@ -126,9 +126,9 @@ class ProminenceExecutor(Executor):
         executor._attached = tuple(call.future for call in found.calls)
         executor._unsent = tuple(found.unsent)
         for call in found.alone:
-            executor._dispatcher.take_over(call, executor._group)
+            executor._dispatcher.take_over(call)
         for array in found.arrays:
-            executor._dispatcher.take_over_array(array, executor._group)
+            executor._dispatcher.take_over_array(array)
         return executor
 
     @property
@@ -166,7 +166,7 @@ class ProminenceExecutor(Executor):
         """
         call = self._submittable().call(fn, args, kwargs)
         if not call.future.done():
-            self._dispatcher.add(call, self._group)
+            self._dispatcher.add(call)
         return call.future
 
     def future_for(self, job_id: int | str) -> ProminenceFuture[Any]:
@@ -186,7 +186,7 @@ class ProminenceExecutor(Executor):
 
         A hundred jobs take one request.
         """
-        return futures_for(job_ids, self._submittable(), self._dispatcher, self._group)
+        return futures_for(job_ids, self._submittable(), self._dispatcher)
 
     @property
     def guarantee(self) -> Guarantee:
@@ -233,7 +233,7 @@ class ProminenceExecutor(Executor):
         a function is called with the numbers of those that have ended and of all as jobs end.
         """
         return mapping.run(
-            mapping.Sender(fn, self._submittable(), self._dispatcher, self._group),
+            mapping.Sender(fn, self._submittable(), self._dispatcher),
             zip(*iterables),  # noqa: B905 - the shortest one ends it, as in the standard library
             timeout=timeout,
             chunksize=chunksize,
@@ -248,9 +248,9 @@ class ProminenceExecutor(Executor):
         Returns when it is stored. Raises whatever pickling raises, and what
         :meth:`prominence.ProminenceClient.upload_object` raises.
         """
-        pickling = Pickling(self._dispatcher.objects)
+        pickling = Pickling(self._dispatcher.storage.objects)
         stored = pickling.put(value)
-        self._dispatcher.objects.ensure(pickling.contents)
+        self._dispatcher.storage.objects.ensure(pickling.contents)
         return stored
 
     def close(self, *, delete: bool = False) -> None:
@@ -262,7 +262,7 @@ class ProminenceExecutor(Executor):
         """
         self.shutdown()
         if delete:
-            self._dispatcher.forget(self._group)
+            self._dispatcher.storage.delete(self._group.root.unfinished())
             if self._owns_session:
                 self._dispatcher.session.close()
 
@@ -285,10 +285,10 @@ class ProminenceExecutor(Executor):
         return other
 
     def _submittable(self) -> Submittable:
-        options = self._options
+        options, dispatcher = self._options, self._dispatcher
         initializer = options.initializer and partial(options.initializer, *options.initargs)
-        packer = Packer(self._dispatcher.objects, self._shipment, initializer)
-        return Submittable(self._options, self._dispatcher.session, packer, self._guarantee)
+        packer = Packer(dispatcher.storage.objects, self._shipment, initializer)
+        return Submittable(options, dispatcher.session, packer, self._guarantee, self._group)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; wait for those that are under way, as the standard library does.

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from prominence_executors.calls.results import ChunkOutcomes
     from prominence_executors.dispatch import Dispatcher
     from prominence_executors.future import ProminenceFuture
-    from prominence_executors.groups import Group
     from prominence_executors.submittable import Submittable
 
 R = TypeVar("R")
@@ -100,15 +99,13 @@ def run(
 class Sender:
     """Sends chunks of items for one map."""
 
-    def __init__(
-        self, function: Callable[..., Any], calls: Submittable, dispatcher: Dispatcher, group: Group
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], calls: Submittable, dispatcher: Dispatcher) -> None:
         if not callable(function):
             raise TypeError(f"map needs a function, not {function!r}: send commands by submit, one at a time")
         self._function = function
         self._calls = calls
         self._dispatcher = dispatcher
-        self._group = group
+        self._group = calls.group
         self._is_late = False
 
     @property
@@ -154,7 +151,7 @@ class Sender:
     def send(self, chunk: Chunk) -> SentChunk:
         call = self._calls.chunk(self._function, chunk)
         if not call.future.done():
-            self._dispatcher.add(call, self._group, is_late=self._is_late)
+            self._dispatcher.add(call, is_late=self._is_late)
         return SentChunk(call.future, len(chunk))
 
     def send_all(self, items: Sequence[Item], size: int) -> list[SentChunk]:
@@ -176,7 +173,7 @@ class Sender:
         if array is None:
             half = len(chunks) // 2
             return [*self._send_page(chunks[:half]), *self._send_page(chunks[half:])]
-        self._dispatcher.add(array, self._group, is_late=self._is_late)
+        self._dispatcher.add(array, is_late=self._is_late)
         return [SentChunk(call.future, len(chunk)) for call, chunk in zip(array.calls, chunks, strict=True)]
 
     def cancel(self, chunks: Iterable[SentChunk]) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prominence_executors.calls.objects import Copy
     from prominence_executors.calls.packing import PackedCall, Packer
     from prominence_executors.fence import Guarantee
+    from prominence_executors.groups import Group
     from prominence_executors.options import JobOptions
     from prominence_executors.work import Work
 
@@ -38,12 +39,13 @@ _MOST_BYTES_OF_ITEMS: Final = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class Submittable:
-    """Makes calls with some options, for one session."""
+    """Makes calls with some options, for one session and group."""
 
     options: JobOptions
     session: Session
     packer: Packer
     guarantee: Guarantee
+    group: Group
 
     def call(self, what: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Raises TypeError for what cannot be submitted, and whatever its description lacks."""
@@ -142,7 +144,7 @@ class Submittable:
         in_background = self.session.sender.add if self.options.kill_when_cancelled else None
         jobs = CallJobs(work, job)
         future: ProminenceFuture[Any] = ProminenceFuture(jobs, in_background=in_background)
-        return Call(future, jobs, self.options, self.guarantee, contents or None)
+        return Call(future, jobs, self.group, self.options, self.guarantee, contents or None)
 
 
 def function_name(function: Callable[..., Any]) -> str:

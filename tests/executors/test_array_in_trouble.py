@@ -153,7 +153,7 @@ def outcomes(executor: ProminenceExecutor) -> list[Any]:
     """The values, or exceptions, of an array's calls."""
     array = executor._submittable().array(abs, [[(number,)] for number in range(CALLS)])
     assert array is not None
-    executor._dispatcher.add(array, executor._group)
+    executor._dispatcher.add(array)
     found = []
     for call in array.calls:
         error = call.future.exception(120)

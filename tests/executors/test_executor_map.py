@@ -250,7 +250,7 @@ def test_a_job_of_an_array_whose_machine_is_lost_is_tried_again_with_its_own_ite
     with ProminenceExecutor(session=session, retries=Retries(infrastructure=1)) as executor:
         array = executor._submittable().array(wait_once, [[(str(mark), number)] for number in range(3)])
         assert array is not None
-        executor._dispatcher.add(array, executor._group)
+        executor._dispatcher.add(array)
         until(mark.exists)
         future = array.calls[1].future
         claim = until(AttemptFiles(service.state.attempts / f"{until(lambda: future.job.id)}-1").claimed_by)

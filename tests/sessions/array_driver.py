@@ -38,7 +38,7 @@ def main() -> None:
         chunks = [[(number,)] for number in range(first, first + int(size))]
         array = calls.array(partial(leave_line, file), chunks)
         assert array is not None
-        executor._dispatcher.add(array, executor._group)
+        executor._dispatcher.add(array)
         say(f"submitted {len(chunks)}")
         futures += [call.future for call in array.calls]
     for future in futures:

@@ -146,7 +146,7 @@ def test_of_several_tries_of_the_service_the_last_one_counts(tmp_path: Path, is_
             assert array is not None
             array.workflow = partial(_with_retries, array.workflow)
             with Blocker(service):  # the driver goes before anything has run
-                executor._dispatcher.add(array, executor._group)
+                executor._dispatcher.add(array)
                 executor.shutdown()
         until(lambda: workflows_of(session, "array-tries")[0]["status"] == "completed")
 

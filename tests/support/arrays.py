@@ -16,7 +16,7 @@ def array_of(
     """Futures of calls that are sent as one workflow, however few they are."""
     array = executor._submittable().array(function, [[(number,)] for number in numbers])
     assert array is not None
-    executor._dispatcher.add(array, executor._group)
+    executor._dispatcher.add(array)
     return [call.future for call in array.calls]
 
 

@@ -35,7 +35,9 @@ from prominence_executors.call import Outcome
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.objects import ObjectStore
 from prominence_executors.calls.packing import Packer
+from prominence_executors.dispatch import Dispatcher
 from prominence_executors.fence import Pages
+from prominence_executors.groups import Group
 from prominence_executors.options import JobOptions
 from prominence_executors.submittable import Submittable
 
@@ -184,16 +186,16 @@ class SentTogether:
         if outcome.error is None:
             told.value, told.error = outcome.value[0].value, outcome.value[0].error
 
-    def has_ended(self, call: Call, snapshot: JobSnapshot) -> None:
+    def on_change(self, call: Call, snapshot: JobSnapshot) -> None:
         self._tell(call, call.outcome_of(self._session, snapshot))
 
-    def is_lost(self, call: Call, error: BaseException) -> None:
+    def on_loss(self, call: Call, error: BaseException) -> None:
         if isinstance(error, NotFound | JobFailedError) and call.fence is not None:
             self._tell(call, call.outcome_without_job(self._session, error))
         else:
             self._tell(call, Outcome(error=error))
 
-    def is_left_out(self, call: Call) -> None:
+    def on_left_out(self, call: Call) -> None:
         try:
             call.submit(self._session, PAGES)
         except ProminenceError as error:
@@ -201,7 +203,7 @@ class SentTogether:
         else:
             self._alone.append(call)
 
-    def is_left_over(self, call: Call) -> None:
+    def on_left_over(self, call: Call) -> None:
         self._alone.append(call)
 
 
@@ -230,7 +232,7 @@ class Caller:
     def submit(self, kind: type[Sending], count: int, runs: Path) -> None:
         options = JobOptions().changed({"resources": Resources(cpus=1, memory=1), "ship": None})
         packer = Packer(ObjectStore(self._session.client, "campaign"), Shipment(None))
-        calls = Submittable(options, self._session, packer, "fence")
+        calls = Submittable(options, self._session, packer, "fence", Group(Dispatcher(self._session, count)))
         for first in range(0, count, kind.size):
             tags = [f"{self._number}-{ordinal}" for ordinal in range(first, first + kind.size)]
             self.sendings.append(kind(calls, leaving_a_line(runs), tags))
