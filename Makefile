@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=2 --dist=worksteal
 IDENTITY_PROVIDER := .venv-nanoidp/installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start thousands of programs of this project: they are to be compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check bench clean
 
