@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import started
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from support.service import LocalService
 
 PROMINENCE = Path(sys.executable).with_name("prominence")
@@ -42,19 +45,18 @@ class Shell:
             "PROMINENCE_TOKEN": service.endpoint.token,
         }
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(PROMINENCE), *map(str, arguments)],
+    def start(self, *arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
+        return started(
+            [PROMINENCE, *map(str, arguments)],
             cwd=self.directory,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
         )
 
     def __call__(self, *arguments: object, code: int = 0) -> str:
-        process = self.start(*arguments)
-        printed, messages = process.communicate()
+        with self.start(*arguments) as process:
+            printed, messages = process.communicate()
         assert process.returncode == code, messages
         return printed
 
@@ -117,8 +119,8 @@ def test_keys_objects_and_usage(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_submit_is_as_if_the_command_ran_here(shell: Shell) -> None:
-    process = shell.start("submit", "sh", "-c", 'echo "$0 $$ out"; echo err >&2; exit 7', "a  b")
-    printed, messages = process.communicate()
+    with shell.start("submit", "sh", "-c", 'echo "$0 $$ out"; echo err >&2; exit 7', "a  b") as process:
+        printed, messages = process.communicate()
 
     assert process.returncode == 7
     assert printed.startswith("a  b ")
@@ -129,12 +131,11 @@ def test_interrupted_waiting_leaves_the_job_and_says_how_to_come_back(
     shell: Shell, service: LocalService
 ) -> None:
     job = shell("create", "alpine", "sh -c 'echo begun; exec sleep 600'").strip()
-    waiting = shell.start("logs", "-f", job)
-    assert waiting.stdout is not None
-    assert waiting.stdout.readline() == "begun\n"
-
-    waiting.send_signal(signal.SIGINT)
-    _, messages = waiting.communicate()
+    with shell.start("logs", "-f", job) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "begun\n"
+        waiting.send_signal(signal.SIGINT)
+        _, messages = waiting.communicate()
 
     assert waiting.returncode == 130
     assert f"prominence wait {job}" in messages

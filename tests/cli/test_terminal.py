@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import started
 from support.terminal import run_on_terminal
 from support.until import until
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from support.command import Command
     from support.service import LocalService
 
@@ -60,9 +63,9 @@ def interrupted(waiting: subprocess.Popen[str]) -> str:
     return messages
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object) -> AbstractContextManager[subprocess.Popen[str]]:
     words = [PROMINENCE, *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return started(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads of a process are seen in /proc")
@@ -70,21 +73,19 @@ def test_an_interrupted_wait_leaves_the_job_and_says_how_to_come_back(
     served: Command, service: LocalService
 ) -> None:
     job = served.id("create", "alpine", "sleep 600")
-    waiting = start("wait", job)
-    until(lambda: len(list(Path(f"/proc/{waiting.pid}/task").iterdir())) > 1)  # the watcher's thread
-
-    assert f"prominence wait {job}\n" in interrupted(waiting)
+    with start("wait", job) as waiting:
+        until(lambda: len(list(Path(f"/proc/{waiting.pid}/task").iterdir())) > 1)  # the watcher's thread
+        assert f"prominence wait {job}\n" in interrupted(waiting)
 
     assert service.describe(job)["status"] in {"idle", "running"}
     served("delete", job)
 
 
 def test_an_interrupted_submit_leaves_the_job_too(served: Command, service: LocalService) -> None:
-    waiting = start("submit", "--", "sh", "-c", "echo begun; exec sleep 600")
-    assert waiting.stdout is not None
-    assert waiting.stdout.readline() == "begun\n"
-
-    messages = interrupted(waiting)
+    with start("submit", "--", "sh", "-c", "echo begun; exec sleep 600") as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "begun\n"
+        messages = interrupted(waiting)
 
     job = int(messages.split()[1])
     assert f"prominence logs -f {job}\n" in messages

@@ -14,6 +14,7 @@ import pytest
 import requests
 from support.fake_service import RESET, FakeService, Received, Reply, page, redirects, refuses, says
 from support.identity_provider import IdentityProvider
+from support.programs import started
 
 from prominence import ProminenceClient, login, register
 from prominence.cli import main
@@ -222,9 +223,8 @@ def test_a_client_goes_on_with_the_token_of_its_login(
 
 
 def test_the_command_logs_in_from_a_terminal(ada: IdentityProvider, credentials: Credentials) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "prominence", "login"], stdout=subprocess.PIPE, text=True
-    ) as command:
+    words = [sys.executable, "-u", "-m", "prominence", "login"]
+    with started(words, stdout=subprocess.PIPE) as command:
         assert command.stdout is not None
         ada.approve(command.stdout.readline())
         assert command.stdout.read().endswith("Logged in.\n")

@@ -10,11 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from support.programs import started
 from support.service import LocalService
 
 if TYPE_CHECKING:
@@ -67,17 +69,19 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subp
             "PROMINENCE_TOKEN": service.endpoint.token,
             "PYTHONPATH": str(directory),
         }
-        yield {
-            name: subprocess.Popen(
-                [sys.executable, PROGRAM, name],
-                cwd=directory,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for name in CLASSES
-        }
+        with ExitStack() as stack:
+            yield {
+                name: stack.enter_context(
+                    started(
+                        [sys.executable, PROGRAM, name],
+                        cwd=directory,
+                        env=environment,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                    )
+                )
+                for name in CLASSES
+            }
 
 
 @pytest.mark.parametrize("name", CLASSES)

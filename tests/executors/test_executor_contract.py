@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
+from support.programs import started
 from support.until import until
 
 from prominence import Session
@@ -338,22 +339,17 @@ def test_ctrl_c_says_what_is_waited_for_and_a_second_one_leaves(service: LocalSe
         "    future.result()\n"
     )
     environment = {**os.environ, "PROMINENCE_URL": "local", "PROMINENCE_LOCAL_DIR": str(service.directory)}
-    driver = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert driver.stdout is not None
-    assert driver.stderr is not None
-    assert driver.stdout.readline() == "running\n"
+    words = [sys.executable, "-c", script]
+    with started(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as driver:
+        assert driver.stdout is not None
+        assert driver.stderr is not None
+        assert driver.stdout.readline() == "running\n"
 
-    driver.send_signal(signal.SIGINT)
-    assert "waiting for 1 jobs; Ctrl-C again leaves them" in driver.stderr.readline()
-    driver.send_signal(signal.SIGINT)
-    left = driver.stderr.readline()
-    driver.communicate()
+        driver.send_signal(signal.SIGINT)
+        assert "waiting for 1 jobs; Ctrl-C again leaves them" in driver.stderr.readline()
+        driver.send_signal(signal.SIGINT)
+        left = driver.stderr.readline()
+        driver.communicate()
 
     assert "1 jobs are left to go on (ids " in left
     job_id = int(left.rpartition("ids ")[2].rstrip(")\n"))

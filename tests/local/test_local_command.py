@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import started
 from support.service import job
 from support.until import until
 
@@ -119,7 +120,7 @@ def test_url_starts_nothing() -> None:
 
 def test_serve_runs_in_the_foreground_until_it_is_interrupted(local: LocalSettings) -> None:
     command = [sys.executable, "-m", "prominence", "local", "serve"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
+    with started(command, stderr=subprocess.PIPE) as serving:
         endpoint = until(lambda: daemon.running(local))
         assert endpoint.pid == serving.pid
         assert (endpoint.cpus, endpoint.memory) == (3, 5.0)

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from support.programs import started
 from support.service import LocalService, is_alive
 from support.until import until
 
@@ -49,11 +51,11 @@ def test_many_clients_at_once_start_one_service(local: LocalSettings) -> None:
 def test_many_processes_at_once_start_one_service(local: LocalSettings) -> None:
     command = [sys.executable, "-m", "prominence", "local", "start"]
     environment = {**os.environ, "PROMINENCE_LOCAL_DIR": str(local.directory)}
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
-    ]
-
-    urls = {process.communicate()[0] for process in started}
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(started(command, env=environment, stdout=subprocess.PIPE)) for _ in range(4)
+        ]
+        urls = {process.communicate()[0] for process in processes}
 
     assert urls == {daemon.ensure(local).url + "\n"}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.clock import VirtualClock
+from support.programs import started
 from support.relay import Gate
 from support.repeated import Runs, lose_supervisor
 from support.service import LocalService
@@ -91,11 +92,8 @@ def driver(
         "PROMINENCE_LOCAL_PYTHON": sys.executable,
     }
     words = [sys.executable, "-c", script, session, str(runs.path), str(go)]
-    with subprocess.Popen(words, env=environment, stdin=subprocess.PIPE) as process:
-        try:
-            yield
-        finally:
-            process.kill()
+    with started(words, env=environment, stdin=subprocess.PIPE):
+        yield
 
 
 def makes_a_fence(request: Received) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import started
 from support.until import until
 
 from prominence.exceptions import JobDeleted, SessionInUse
@@ -57,16 +58,11 @@ def driver(service: LocalService, name: str, on_exit: str, directory: Path) -> I
     words = [sys.executable, "-c", _DRIVER, name, on_exit]
     with (
         (directory / "errors").open("w") as stderr,
-        subprocess.Popen(
-            words, env={**os.environ, **access}, stdout=subprocess.PIPE, stderr=stderr, text=True
-        ) as process,
+        started(words, env={**os.environ, **access}, stdout=subprocess.PIPE, stderr=stderr) as process,
     ):
         assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == "running\n"
-            yield Driver(process, directory / "errors")
-        finally:
-            process.kill()
+        assert process.stdout.readline() == "running\n"
+        yield Driver(process, directory / "errors")
 
 
 @contextmanager

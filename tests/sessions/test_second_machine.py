@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.killed_driver import kill_after
+from support.programs import started
 from support.until import until
 
 from prominence_executors import ProminenceExecutor
@@ -156,12 +157,11 @@ def test_a_driver_that_was_stopped_for_longer_than_its_lease_sends_nothing_more(
     service: LocalService, session: Session, tmp_path: Path
 ) -> None:
     access = {"PROMINENCE_URL": service.endpoint.url, "PROMINENCE_TOKEN": service.endpoint.token}
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", _STOPPED, "stopped-long"],
         env={**os.environ, **access, "PROMINENCE_LOCAL_PYTHON": sys.executable},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
     ) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
+from support.programs import started
 from support.until import until
 
 from prominence import Session
@@ -299,7 +300,7 @@ sys.stdin.read()
 
 
 def test_calls_that_a_killed_driver_had_not_sent_are_named(service: LocalService, session: Session) -> None:
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-c", _WAITING_FOR_TURNS], env=_access(service), stdin=subprocess.PIPE
     ) as driver:
         until(lambda: _noted(session, "left-unsent") == 3 and _jobs_of(session, "left-unsent"))
@@ -341,12 +342,11 @@ def test_ctrl_c_twice_leaves_the_session_to_be_attached(
     errors_file = tmp_path / "errors"
     with (
         errors_file.open("w") as stderr,
-        subprocess.Popen(
+        started(
             [sys.executable, "-c", _INTERRUPTED],
             env=_access(service),
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
         ) as program,
     ):
         assert program.stdout is not None
@@ -354,6 +354,7 @@ def test_ctrl_c_twice_leaves_the_session_to_be_attached(
         program.send_signal(signal.SIGINT)
         until(lambda: "Ctrl-C again" in errors_file.read_text())
         program.send_signal(signal.SIGINT)
+        program.wait()
     errors = errors_file.read_text()
 
     assert "ProminenceExecutor.attach('interrupted')" in errors

@@ -54,7 +54,11 @@ class IdentityProvider:
                 stdout=log,
                 stderr=log,
             )
-        until(self._answers)
+        try:
+            until(self._answers)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

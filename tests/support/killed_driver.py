@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from support.programs import started
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -23,14 +25,9 @@ def kill_after(service: LocalService, script: Path, words: Sequence[str], *, lin
         "PROMINENCE_LOCAL_PYTHON": sys.executable,
         "PROMINENCE_SETTLE_WINDOW": "1",
     }
-    with subprocess.Popen(
-        [sys.executable, str(script), *words],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    with started(
+        [sys.executable, script, *words], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as driver:
         assert driver.stdout is not None
         for _ in range(lines):
             assert driver.stdout.readline()
-        driver.kill()

@@ -82,7 +82,12 @@ class LocalService:
             env={**os.environ, **self._environment},
         )
         process = self._process
-        until(lambda: self.is_running() or process.poll() is not None)
+        try:
+            until(lambda: self.is_running() or process.poll() is not None)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         if self._is_rough:
             self.stir()
         return self.endpoint
