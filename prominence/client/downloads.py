@@ -16,8 +16,8 @@ from prominence.client import same_machine
 from prominence.client.checksums import Checksum, checksum_in
 from prominence.client.presigned import opened
 from prominence.client.retry import Happened, Kind, RequestFailed
-from prominence.client.transport import pieces_of
 from prominence.client.urls import without_query
+from prominence.client.wire import pieces_of
 from prominence.exceptions import ContentMismatch, NotFound, ServiceError, ServiceUnavailable
 from prominence.replacing import check_replaceable, replacing
 

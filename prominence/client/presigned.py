@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from prominence.client import answers
 from prominence.client.answers import Answer
 from prominence.client.retry import RequestFailed
-from prominence.client.transport import name_request, pieces_of
 from prominence.client.urls import without_query
+from prominence.client.wire import name_request, pieces_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +45,7 @@ def opened(
     ``secrets`` are what an error must not repeat, beside the values of the URL's query.
     """
     try:
-        with transport.open(
+        with transport.wire.open(
             method,
             url,
             body=body,

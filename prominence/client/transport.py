@@ -1,13 +1,12 @@
-"""Requests on the wire: one pool of connections, a deadline on everything, retries by the table."""
+"""Requests to one service: a deadline on everything, retries by the table."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import sys
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -16,22 +15,21 @@ from prominence.client import answers, connections
 from prominence.client.answers import Answer
 from prominence.client.retry import Happened, Kind, RequestFailed, retrying
 from prominence.client.trouble import Trouble
-from prominence.client.unanswered import BROKEN, before_an_answer, innermost, unanswered
-from prominence.client.urls import direct, is_loopback, without_query
+from prominence.client.unanswered import innermost, unanswered
+from prominence.client.urls import is_loopback, without_query
+from prominence.client.wire import Credentials, Wire, name_request, pieces_of
 from prominence.credentials import expired_at
 from prominence.exceptions import AuthenticationError, DeadlineExceeded, RequestFailure
 from prominence.logs import logger
 from prominence.notices import show_notices
-from prominence.sharing import HEADER
-from prominence.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import tenacity
 
     from prominence.client.service import Service
-    from prominence.clock import Clock, Timeouts
+    from prominence.clock import Clock
 
 log = logger(__name__)
 show_notices()
@@ -43,40 +41,8 @@ SETTLE_REMOTE_S: Final = 120.0
 SETTLE_LOCAL_S: Final = 5.0
 _CONNECT_S: Final = 10.0
 _READ_S: Final = 30.0
-_PIECE: Final = 65536  # bytes read at once, at most
 _FIRST_CONTACT_S: Final = 5.0  # for a service on this machine that is just being started
 _TROUBLE: Final = frozenset(Happened) - {Happened.STALE, Happened.REFUSED}
-_USER_AGENT: Final = (
-    f"prominence-python/{__version__} Python/{'.'.join(str(part) for part in sys.version_info[:3])}"
-)
-
-
-class _Credentials(requests.auth.AuthBase):
-    """Sets the token itself, so that no ``.netrc`` can, and what proves that files are shared."""
-
-    def __init__(self, token: str, files_key: str) -> None:
-        self._token = token
-        self._files_key = files_key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        if self._files_key:
-            request.headers[HEADER] = self._files_key
-        return request
-
-
-class _Session(requests.Session):
-    """Carries nothing to where an answer redirects to; ``.netrc`` is not asked there either."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        del response
-        prepared_request.headers.pop("Authorization", None)
-
-    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
-        """Proxies are looked up only where they count: that takes long in a large environment."""
-        if is_loopback(url):
-            return {"proxies": proxies, "stream": stream, "verify": verify, "cert": cert}
-        return super().merge_environment_settings(url, proxies, stream, verify, cert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +78,7 @@ class Transport:
         self.features: frozenset[str] = frozenset()  # what the service has beyond the API
         self.random = random or Random()  # noqa: S311 - jitter is no secret
         self._settle_s = settle_s
-        self._ssl_verify = ssl_verify
-        self._session = _Session()
-        self._session.headers["User-Agent"] = _USER_AGENT
-        adapter = connections.Adapter()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, adapter)
+        self.wire = Wire(ssl_verify, clock)
         self.trouble = Trouble("the service", clock)
         self.trouble_of_storage = Trouble("the object store", clock)
         self._has_answered = False
@@ -136,7 +97,7 @@ class Transport:
         return self._has_answered
 
     def close(self) -> None:
-        self._session.close()
+        self.wire.close()
 
     def send(self, request: Request, deadline_s: float = DEADLINE_S) -> Answer:
         """The answer, if there is a usable one in time; otherwise a typed error.
@@ -254,12 +215,12 @@ class Transport:
         files_key = "" if files is None else files.key
         try:
             left = self._time_left(deadline)
-            with self.open(
+            with self.wire.open(
                 request.method,
                 url,
                 body=request.body,
                 headers={"Content-Type": "application/json"} if request.body is not None else None,
-                auth=_Credentials(token, files_key),
+                auth=Credentials(token, files_key),
                 timeouts_s=(min(_CONNECT_S, left), min(_READ_S + request.longer, left)),
                 new_connection=new_connection,
             ) as response:
@@ -284,39 +245,6 @@ class Transport:
             raise RequestFailed(Happened.NOT_SENT, DeadlineExceeded("no time left to send the request"))
         return left
 
-    def open(
-        self,
-        method: str,
-        url: str,
-        *,
-        timeouts_s: Timeouts,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        auth: requests.auth.AuthBase | None = None,
-        new_connection: bool = False,
-    ) -> requests.Response:
-        """An answer whose body is not read yet, for the caller to close; raises RequestFailed without one.
-
-        Without ``auth`` no token is sent, and a GET follows redirections. The time-outs are that to connect
-        (and to send a piece of the body) and that between two pieces of the answer.
-        """
-        connections.next_request(new_connection=new_connection)
-        try:
-            return self._session.request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                auth=auth or _no_auth,
-                timeout=self.clock.socket_timeouts(timeouts_s),
-                allow_redirects=auth is None and method == "GET",
-                stream=True,
-                verify=self._ssl_verify,  # said here, or REQUESTS_CA_BUNDLE would win
-                **direct(url),
-            )
-        except BROKEN as error:
-            raise unanswered(before_an_answer(error), error, url) from error
-
     def _learn(self, answer: Answer) -> None:
         self._has_answered = True
         self.features = answer.features or self.features
@@ -332,30 +260,6 @@ class Transport:
                 late = requests.ReadTimeout("the answer was not complete when the time was used up")
                 raise unanswered(Happened.LOST, late, response.url)
         return b"".join(pieces)
-
-
-def pieces_of(
-    response: requests.Response, size: int = _PIECE, *, decode_content: bool = True
-) -> Iterator[bytes]:
-    """The body as it arrives, at most ``size`` bytes at once.
-
-    Raises RequestFailed where it breaks off before its announced end.
-    """
-    try:
-        while piece := response.raw.read1(size, decode_content=decode_content):
-            yield piece
-    except BROKEN as error:
-        raise unanswered(Happened.LOST, error, response.url) from error
-
-
-def name_request(failed: RequestFailed, method: str, url: str) -> None:
-    """Let the error say which request it was."""
-    if isinstance(failed.error, RequestFailure):
-        failed.error.method, failed.error.url = method, without_query(url)
-
-
-def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
 
 
 def _log_pause(state: tenacity.RetryCallState, trouble: Trouble) -> None:

@@ -19,7 +19,8 @@ from prominence.client import same_machine
 from prominence.client.checksums import Checksum, etag_md5
 from prominence.client.presigned import opened
 from prominence.client.retry import Kind, RequestFailed
-from prominence.client.transport import Request, pieces_of
+from prominence.client.transport import Request
+from prominence.client.wire import pieces_of
 from prominence.copying import copied, write_in_pieces
 from prominence.exceptions import ContentMismatch, PermissionDenied
 

@@ -576,7 +576,7 @@ def test_objects_do_not_show_the_token(fake: FakeService, client: ProminenceClie
         client.settings,
         client._transport,
         client._transport.service,
-        client._transport._session,
+        client._transport.wire,
     ]
     assert token not in "".join(f"{each!r}{each}" for each in shown)
     assert repr(client.settings.url) in repr(client.settings)
