@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from prominence.description.rules import SESSION_LABEL
+from prominence.description.rules import CALL_LABEL, SESSION_LABEL
 from prominence.exceptions import NotFound
 from prominence.snapshot import TERMINAL
 from prominence_executors.sessions import names
 from prominence_executors.sessions.driving import FORMAT
 from prominence_executors.sessions.lease import FREE, driver_of
 from prominence_executors.sessions.leftovers import leftovers
-from prominence_executors.sessions.manifest import read_manifest
+from prominence_executors.sessions.manifest import CallId, read_manifest
 from prominence_executors.sessions.process import host_of, is_alive
+from prominence_executors.sessions.sent import described
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from prominence import ProminenceClient
     from prominence_executors.sessions.leftovers import Leftovers
+    from prominence_executors.sessions.sent import Entry
 
 DriverState = Literal["none", "runs here", "was killed", "elsewhere", "unknown"]
 
@@ -86,6 +89,8 @@ def overviews(client: ProminenceClient) -> tuple[list[SessionOverview], list[Lef
 def _overview(client: ProminenceClient, left: Leftovers, drivers: Mapping[str, Any]) -> SessionOverview:
     is_readable = all(about["format"] == FORMAT for about in drivers.values())
     entries = client.list_jobs(everything=True, label=(SESSION_LABEL, left.session)).entries
+    if is_readable:
+        entries = _without_those_before(client, entries, drivers)
     return SessionOverview(
         left.session,
         _driver(client, left.session, drivers),
@@ -95,6 +100,25 @@ def _overview(client: ProminenceClient, left: Leftovers, drivers: Mapping[str, A
         left.size,
         left.last_used,
     )
+
+
+def _without_those_before(
+    client: ProminenceClient, entries: Sequence[Entry], drivers: Collection[str]
+) -> list[Entry]:
+    """The jobs of these drivers: those of a deleted session that had this name are older, so have lower ids.
+
+    Only a few are looked at, for their labels come with all that is known of them.
+    """
+
+    def is_of_a_driver(entry: Entry) -> bool:
+        found = (each.get("labels") or {} for each in described(client, [int(entry["id"])]))
+        marks = [labels[CALL_LABEL] for labels in found if CALL_LABEL in labels]
+        return all(CallId.parse(mark).driver in drivers for mark in marks)
+
+    by_id = sorted(entries, key=lambda entry: int(entry["id"]))
+    if not by_id or is_of_a_driver(by_id[0]):
+        return by_id
+    return by_id[bisect_left(by_id, True, key=is_of_a_driver) :]
 
 
 def _driver(client: ProminenceClient, session: str, drivers: Mapping[str, Any]) -> Driver:

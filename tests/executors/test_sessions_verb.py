@@ -95,5 +95,19 @@ def test_sessions_of_other_releases_and_without_a_name(command: Command, own_ses
     assert (newer["calls"], newer["driver"]["state"]) == (None, "unknown")
 
 
+def test_jobs_of_a_deleted_session_with_the_name_are_not_counted(
+    command: Command, own_session: Session
+) -> None:
+    with ProminenceExecutor(session="twice", service=own_session) as executor:
+        for _ in range(3):
+            executor.submit("true")
+        executor.close(delete=True)
+    with ProminenceExecutor(session="twice", service=own_session) as executor:
+        executor.submit("false")
+        executor.submit("true")
+
+    assert shown(command)["twice"]["jobs"] == {"completed": 2}
+
+
 def test_none(command: Command) -> None:
     assert command.json("sessions", "--json") == []
