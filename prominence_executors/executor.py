@@ -133,7 +133,11 @@ class ProminenceExecutor(Executor):
 
     @property
     def attached(self) -> tuple[ProminenceFuture[Any], ...]:
-        """The futures of the calls that :meth:`attach` found, in the order in which they were submitted."""
+        """The futures of the calls that :meth:`attach` found, in the order in which they were submitted.
+
+        What ``map`` sent is there by chunks, also with a ``chunksize`` of 1: the future of one gives the list
+        of its values, with exceptions in the places of items that failed. Its ``is_chunk`` is True.
+        """
         return self._attached
 
     @property

@@ -74,6 +74,8 @@ def in_a_line(error: BaseException) -> str:
 def _headline(future: ProminenceFuture[Any], error: BaseException | None) -> str:
     job = future.job
     name = f"job {job.id} ({job.name})" if job.id is not None else f"{job.name}"
+    if future.is_chunk:
+        name += ", a chunk of a map,"
     if future.cancelled():
         return f"{name} was cancelled before it was sent"
     if future.done():
@@ -123,7 +125,8 @@ def _next_step(future: ProminenceFuture[Any], error: BaseException | None) -> st
     if future.cancelled():
         return "submit it again if it is wanted after all"
     if future.done():
-        return "use future.result()"
+        is_list = ", a list with the value or the exception of each item" if future.is_chunk else ""
+        return f"use future.result(){is_list}"
     return "wait for it, look at future.logs(), or end it with future.kill()"
 
 

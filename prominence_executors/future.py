@@ -69,6 +69,11 @@ class ProminenceFuture(Future[R]):
         return "pending" if self.job_id is None else "idle"
 
     @property
+    def is_chunk(self) -> bool:
+        """Whether it is a chunk of a ``map``, as sessions have them, whose result is a list."""
+        return self._jobs.work.is_chunk
+
+    @property
     def last_snapshot(self) -> JobSnapshot | None:
         """What was last heard of the job, without asking; None until something was."""
         return self._jobs.snapshot
@@ -139,7 +144,9 @@ class ProminenceFuture(Future[R]):
 
     def __repr__(self) -> str:
         raised = "" if (error := self._raised()) is None else f" raised={type(error).__name__}"
-        return f"<{type(self).__name__} job={self.job_id} status={self._shown()}{raised} at {id(self):#x}>"
+        chunk = " chunk=True" if self.is_chunk else ""
+        shown = f"job={self.job_id}{chunk} status={self._shown()}{raised}"
+        return f"<{type(self).__name__} {shown} at {id(self):#x}>"
 
     def _shown(self) -> str:
         return "cancelled" if self.cancelled() else self.status

@@ -41,6 +41,11 @@ class Work(ABC):
     def job_name(self) -> str: ...
 
     @property
+    def is_chunk(self) -> bool:
+        """Whether it is calls of one function with several items, as ``map`` sends them."""
+        return False
+
+    @property
     def objects(self) -> tuple[str, ...]:
         """Names of what is stored for calls and its job fetches."""
         return ()
@@ -120,6 +125,10 @@ class ChunkWork(Work):
     @property
     def job_name(self) -> str:
         return self.chunks.job_name
+
+    @property
+    def is_chunk(self) -> bool:
+        return True
 
     @property
     def objects(self) -> tuple[str, ...]:

@@ -44,6 +44,10 @@ class SentWork(Work):
     kind: CallKind
     job_name: str
 
+    @property
+    def is_chunk(self) -> bool:
+        return self.kind == "function" and is_chunk(str(self.description["tasks"][0]["cmd"]))
+
     def job(self) -> Job:
         return Job.from_dict(self.description, self.session)
 
@@ -52,11 +56,10 @@ class SentWork(Work):
         return None if description is None else replace(self, description=description)
 
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> Any:
-        command = command_of(job)
         if self.kind != "function":
-            return completed_command(job, snapshot, command, check=self.kind == "command")
+            return completed_command(job, snapshot, command_of(job), check=self.kind == "command")
         image = str(job.tasks[0].image)
-        if not is_chunk(command):
+        if not self.is_chunk:
             return call_value(self.session, job, snapshot, claim, name=self.job_name, image=image)
         found = item_outcomes(self.session, job, snapshot, claim, name=self.job_name, image=image)
         # The map is gone: values, with exceptions in the places of those missing.

@@ -176,6 +176,7 @@ def test_a_map_sends_workflows_that_are_found_in_order(
         first, *squares = (future.result() for future in attached.attached)
         assert first == 7
         assert squares == [[number**2] for number in range(8)]
+        assert [future.is_chunk for future in attached.attached] == [False] + [True] * 8
         attached.close(delete=True)
     assert len(workflows_of(session, "array-mapped")) == 2  # each has at most half of what may run
     results.close()

@@ -70,6 +70,12 @@ def test_chunks_of_a_map_are_attached_with_the_failures_of_their_items(session: 
     with ProminenceExecutor.attach("mapped", service=session) as attached:
         first, second = (future.result() for future in attached.attached)
         assert isinstance(first[0], ZeroDivisionError)
+        chunk = attached.attached[0]
+        assert chunk.is_chunk
+        assert f"<ProminenceFuture job={chunk.job_id} chunk=True status=completed at" in repr(chunk)
+        told = chunk.explain()
+        assert told.startswith(f"job {chunk.job_id} (_reciprocal), a chunk of a map, succeeded\n")
+        assert told.endswith("use future.result(), a list with the value or the exception of each item\n")
         assert first[1:] + second == [1, 1 / 2, 1 / 3]
         attached.close(delete=True)
     results.close()
