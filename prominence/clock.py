@@ -6,13 +6,15 @@ Tests hand in a clock of their own, so that deadlines and back-off run in virtua
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from threading import Condition
-
+from typing import Final, Protocol
 
 Timeouts = tuple[float, float]
+
+
+class AnyCondition(Protocol):
+    """What a thread that holds it can wait on."""
+
+    def wait(self, timeout: float | None = None) -> bool: ...
 
 
 class Clock:
@@ -29,7 +31,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def wait(self, condition: Condition, timeout: float | None) -> bool:
+    def wait(self, condition: AnyCondition, timeout: float | None) -> bool:
         """Wait on a held condition; False when ``timeout`` seconds passed first."""
         return condition.wait(timeout)
 

@@ -16,21 +16,56 @@ log = logger(__name__)
 _IDLE_S: Final = 0.2
 
 
-class InterruptibleCondition(threading.Condition):
-    """A condition whose lock the waiting thread holds again however its wait ends, as by Ctrl-C.
+class InterruptibleCondition:
+    """What ``threading.Condition`` is with its default lock, for the thread that Ctrl-C interrupts.
 
-    A signal that comes right after the lock was given up finds ``threading.Condition`` not yet ready for it:
-    then the lock stays free, and KeyboardInterrupt is hidden by a RuntimeError of the block that gives it
-    up. Only for the default lock, taken once.
+    The waiting thread, which has taken the lock once, holds it again however its wait ends. That of the
+    standard library is not yet ready for a signal that comes right after it has given up the lock: the lock
+    then stays free, and KeyboardInterrupt is hidden by a RuntimeError of the block that gives it up. It also
+    takes more than a kilobyte, of which each of thousands of futures would keep one.
     """
 
+    __slots__ = ("_lock", "_waiters")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._waiters: tuple[threading.Lock, ...] = ()
+        """Each held, until its thread is to wake."""
+
+    def acquire(self, timeout: float = -1) -> bool:
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
     def wait(self, timeout: float | None = None) -> bool:
+        """Give up the lock until notified; False when ``timeout`` seconds passed first."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiters += (waiter,)
         try:
-            return super().wait(timeout)
+            self._lock.release()
+            try:
+                return waiter.acquire(timeout=-1 if timeout is None else max(0, timeout))
+            finally:
+                self._lock.acquire()
         except BaseException:
-            if not self._is_owned():  # type: ignore[attr-defined]
-                self.acquire()
+            if not self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else tells
+                self._lock.acquire()
             raise
+        finally:
+            self._waiters = tuple(each for each in self._waiters if each is not waiter)
+
+    def notify_all(self) -> None:
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
+            waiter.release()
 
 
 class WorkThreads:

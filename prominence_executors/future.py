@@ -32,6 +32,8 @@ class ProminenceFuture(Future[R]):
     standard library; :meth:`kill` ends the job itself.
     """
 
+    _condition: InterruptibleCondition  # type: ignore[assignment]  # has what futures and waits use of one
+
     def __init__(
         self,
         jobs: CallJobs,

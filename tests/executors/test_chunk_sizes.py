@@ -16,7 +16,8 @@ from prominence_executors.measuring import SAMPLE, MeasuredChunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import Condition
+
+    from prominence.clock import AnyCondition
 
 
 class PlannedFuture(Future[list[ItemOutcome]]):
@@ -65,7 +66,7 @@ class SteppingClock(VirtualClock):
         self.start = self.monotonic()
         self._sender = sender
 
-    def wait(self, condition: Condition, timeout: float | None) -> bool:
+    def wait(self, condition: AnyCondition, timeout: float | None) -> bool:
         self.sleep(timeout or 0)
         self._sender.tick()
         return not condition

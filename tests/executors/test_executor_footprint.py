@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prominence import Session
 
 CALLS = 100
-BYTES = 4_000
+BYTES = 2_500
 
 
 def threads() -> list[str]:

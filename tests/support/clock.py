@@ -9,9 +9,8 @@ from prominence.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from threading import Condition
 
-    from prominence.clock import Timeouts
+    from prominence.clock import AnyCondition, Timeouts
 
 EPOCH = 1_800_000_000
 _LOOK_S = 0.01
@@ -60,7 +59,7 @@ class VirtualClock(Clock):
     def socket_timeouts(self, timeouts: Timeouts) -> Timeouts:
         return self.before_request(timeouts)
 
-    def wait(self, condition: Condition, timeout: float | None) -> bool:
+    def wait(self, condition: AnyCondition, timeout: float | None) -> bool:
         if timeout is None:
             return condition.wait()
         if threading.current_thread() is self._maker:
@@ -70,7 +69,7 @@ class VirtualClock(Clock):
             self.advance(timeout)
         return notified
 
-    def _wait_for_others(self, condition: Condition, timeout: float) -> bool:
+    def _wait_for_others(self, condition: AnyCondition, timeout: float) -> bool:
         end = self.elapsed + timeout
         before, still_s = self.elapsed, 0.0
         while before < end:

@@ -1,42 +1,80 @@
-"""Ctrl-C at the one moment at which a thread that waits has given up its lock and not begun to wait."""
+"""Ctrl-C while a thread begins to wait, waits, or takes its lock again."""
 
 from __future__ import annotations
 
+import sys
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
+from support.until import until
 
 from prominence.threads import InterruptibleCondition
 
+if TYPE_CHECKING:
+    from types import FrameType
 
-class InterruptedLock:
-    """A lock whose holder is interrupted right after giving it up to wait."""
 
-    def __init__(self) -> None:
-        lock = threading.RLock()
-        self.acquire, self.release, self._lock = lock.acquire, lock.release, lock
-        self._is_owned = lock._is_owned  # type: ignore[attr-defined]
+class Interruption:
+    """Comes after a number of steps of the calling thread's wait, where a signal can come."""
 
-    def __enter__(self) -> bool:
-        return self._lock.__enter__()
+    def __init__(self, steps: int) -> None:
+        self.steps_left = steps
 
-    def __exit__(self, *about: object) -> None:
-        self._lock.release()
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "c_return" and frame.f_code is InterruptibleCondition.wait.__code__:
+            self.steps_left -= 1
+            if self.steps_left == 0:
+                raise KeyboardInterrupt
 
-    def _release_save(self) -> object:
-        self._lock.release()
-        raise KeyboardInterrupt
+
+def wait(condition: InterruptibleCondition, interruption: Interruption) -> None:
+    with condition:
+        sys.setprofile(interruption)
+        condition.wait(0)
+        sys.setprofile(None)
+
+
+def is_free(condition: InterruptibleCondition) -> bool:
+    took: list[bool] = []
+    other = threading.Thread(target=lambda: took.append(condition.acquire(timeout=10)))
+    other.start()
+    other.join()
+    return took == [True]
 
 
 def test_an_interruption_is_seen_as_one_and_the_lock_is_free() -> None:
-    lock = InterruptedLock()
-    condition = InterruptibleCondition(lock)  # type: ignore[arg-type]
+    uninterrupted = Interruption(0)
+    wait(InterruptibleCondition(), uninterrupted)
+    steps = -uninterrupted.steps_left
+    assert steps >= len(("hold the waiter", "give up the lock", "wait", "take the lock"))
 
-    with pytest.raises(KeyboardInterrupt), condition:
-        condition.wait()
+    for step in range(1, steps + 1):
+        condition = InterruptibleCondition()
+        with pytest.raises(KeyboardInterrupt):
+            wait(condition, Interruption(step))
+        assert is_free(condition)
 
-    took: list[bool] = []
-    other = threading.Thread(target=lambda: took.append(lock.acquire(timeout=10)))
-    other.start()
-    other.join()
-    assert took == [True]
+
+def test_all_who_wait_are_told_and_hold_the_lock_in_turn() -> None:
+    condition, news = InterruptibleCondition(), threading.Event()
+    waiting, told = [], []
+
+    def hear() -> None:
+        with condition:
+            waiting.append(True)
+            told.append((condition.wait(10), news.is_set()))
+
+    threads = [threading.Thread(target=hear) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(waiting) == len(threads))
+    with condition:
+        news.set()
+        condition.notify_all()
+    for thread in threads:
+        thread.join()
+
+    assert told == [(True, True)] * len(threads)
+    with condition:
+        assert not condition.wait(0)  # nothing is left of what was told

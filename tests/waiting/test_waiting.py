@@ -19,9 +19,9 @@ from prominence.exceptions import InvalidDescription, NotFound, ProminenceError,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from threading import Condition
 
     from prominence import ProminenceClient
+    from prominence.clock import AnyCondition
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_closing_the_session_ends_waits(service: ScriptedService, session: Sessi
 class InterruptingClock(VirtualClock):
     """Ctrl-C comes while the main thread waits."""
 
-    def wait(self, condition: Condition, timeout: float | None) -> bool:
+    def wait(self, condition: AnyCondition, timeout: float | None) -> bool:
         if threading.current_thread() is threading.main_thread():
             raise KeyboardInterrupt
         return super().wait(condition, timeout)
