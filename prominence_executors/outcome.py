@@ -78,82 +78,103 @@ def completed_command(job: Job, snapshot: JobSnapshot, command: str, *, check: b
     raise failure(job, snapshot, command)
 
 
-def call_value(
-    session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, *, name: str, image: str
-) -> Any:
-    """The value of a call, or the exception that it raised; else the error that says how its job failed.
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """A function call whose job has ended; ``name`` and ``image`` are for the texts of errors."""
 
-    Behind a fence, what was committed there is the outcome, or else what the run wrote that claimed it last.
-    """
-    if claim is not None and claim.outcome is not None:
-        return Record.parse(claim.outcome).value(image)
-    record = Record.parse(_result_file(session, job, snapshot, claim, name))
-    _check_has_begun(record, job, snapshot, claim, name)
-    if not record.tells_the_outcome:
-        raise _lost_call(job, snapshot, name, was_started=True)
-    if record.kind == "value" and _lacks_outputs(snapshot):
-        raise failure(job, snapshot, name)
-    return record.value(image)
+    session: Session
+    job: Job
+    snapshot: JobSnapshot
+    claim: Claim | None
+    name: str
+    image: str
 
+    def value(self) -> Any:
+        """The value of the call; raises its exception, or the error that says how its job failed.
 
-def item_outcomes(
-    session: Session,
-    job: Job,
-    snapshot: JobSnapshot,
-    claim: Claim | None,
-    *,
-    name: str,
-    image: str,
-) -> ChunkOutcomes:
-    """What came of the items of a chunk; those after a crash have the error that says how the job failed."""
-    committed = None if claim is None else claim.outcome
-    content = _result_file(session, job, snapshot, claim, name) if committed is None else committed
-    records = list(Record.parse_all(content))
-    beginning = records.pop(0) if records else Record.parse(content)  # which says what is wrong with it
-    _check_has_begun(beginning, job, snapshot, claim, name)
-    if not beginning.is_beginning:
-        beginning.value(image)
-    found = [outcome for record in records for outcome in record.item_outcomes(image)]
-    count = int(beginning.header["items"])
-    missing = count - len(found)
-    if missing and snapshot.succeeded:
-        raise ResultError(
-            f"the result file of job {snapshot.id} is damaged: {missing} of {count} are missing"
-        )
-    if missing:
-        found += [ItemOutcome(error=_lost_call(job, snapshot, name, was_started=True))] * missing
-    elif committed is None and _lacks_outputs(snapshot):
-        raise failure(job, snapshot, name)
-    return ChunkOutcomes(found)
+        Behind a fence, what was committed there is the outcome, or else what the run wrote that claimed it
+        last.
+        """
+        if self.claim is not None and self.claim.outcome is not None:
+            return Record.parse(self.claim.outcome).value(self.image)
+        record = Record.parse(self._result_file())
+        self._check_has_begun(record)
+        if not record.tells_the_outcome:
+            raise self._lost(was_started=True)
+        if record.kind == "value" and self._lacks_outputs():
+            raise self._failure()
+        return record.value(self.image)
 
+    def item_outcomes(self) -> ChunkOutcomes:
+        """Of the items of a chunk; those after a crash have the error that says how the job failed."""
+        committed = None if self.claim is None else self.claim.outcome
+        content = self._result_file() if committed is None else committed
+        records = list(Record.parse_all(content))
+        beginning = records.pop(0) if records else Record.parse(content)  # which says what is wrong with it
+        self._check_has_begun(beginning)
+        if not beginning.is_beginning:
+            beginning.value(self.image)
+        found = [outcome for record in records for outcome in record.item_outcomes(self.image)]
+        count = int(beginning.header["items"])
+        missing = count - len(found)
+        if missing and self.snapshot.succeeded:
+            raise ResultError(
+                f"the result file of job {self.snapshot.id} is damaged: {missing} of {count} are missing"
+            )
+        if missing:
+            found += [ItemOutcome(error=self._lost(was_started=True))] * missing
+        elif committed is None and self._lacks_outputs():
+            raise self._failure()
+        return ChunkOutcomes(found)
 
-def _lacks_outputs(snapshot: JobSnapshot) -> bool:
-    """Whether outputs of the user's own are missing; a value alone is then not all that was asked for."""
-    return snapshot.status != "completed" and bool(missing_outputs(snapshot, besides=[packing.RESULT]))
+    def _lacks_outputs(self) -> bool:
+        """Whether outputs of the user's own are missing; a value alone is then not all that was asked for."""
+        missing = missing_outputs(self.snapshot, besides=[packing.RESULT])
+        return self.snapshot.status != "completed" and bool(missing)
 
+    def _result_file(self) -> bytes:
+        def fetch() -> bytes:
+            return self.job.get_output_file(packing.RESULT, encoding=None)
 
-def _result_file(session: Session, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> bytes:
-    def fetch() -> bytes:
-        return job.get_output_file(packing.RESULT, encoding=None)
+        try:
+            session = self.session
+            return bearing_outages(fetch, session.client, session.outage_tolerance, was_good=True)
+        except NotFound:  # that it wrote no result follows from how it ended
+            has_begun = self.claim is not None and self.claim.job_id is not None
+            raise self._lost(was_started=has_begun) from None
 
-    try:
-        return bearing_outages(fetch, session.client, session.outage_tolerance, was_good=True)
-    except NotFound:  # that it wrote no result follows from how it ended
-        has_begun = claim is not None and claim.job_id is not None
-        raise _lost_call(job, snapshot, name, was_started=has_begun) from None
+    def _check_has_begun(self, record: Record) -> None:
+        """Raise the error that says why user code was not begun, or that what it wrote does not count."""
+        if record.kind == "python":
+            raise self._made_for_another_python(record)
+        if record.kind in _NOT_BEGUN:
+            is_late = record.kind == "others" and self.claim is not None
+            kind, text = _NOT_BEGUN["late" if is_late else record.kind]
+            text += f": {record.header['text']}" if "text" in record.header else ""
+            raise self._failure(kind, text)
+        if self.claim is not None and record.header.get("nonce") != self.claim.nonce:
+            raise self._failure(OutcomeUnknown, "left the result of an earlier run")
 
+    def _lost(self, *, was_started: bool) -> JobFailedError:
+        kind, code = kind_of(self.snapshot), exit_code(self.snapshot)
+        if kind is OutcomeUnknown and code == 0:
+            return self._failure(
+                CallLost, "ended with exit code 0 before it could tell what came of the call"
+            )
+        if not issubclass(kind, TaskExitError):
+            return self._failure()
+        if not was_started and code in _NO_SUCH_COMMAND:
+            return self._failure(PythonMismatch, f"could not be started: its image has no {packing.PYTHON}")
+        return self._failure(CallLost)
 
-def _check_has_begun(record: Record, job: Job, snapshot: JobSnapshot, claim: Claim | None, name: str) -> None:
-    """Raise the error that says why user code was not begun, or that what it wrote does not count."""
-    if record.kind == "python":
-        raise _another_python(job, snapshot, name, record)
-    if record.kind in _NOT_BEGUN:
-        is_late = record.kind == "others" and claim is not None
-        kind, text = _NOT_BEGUN["late" if is_late else record.kind]
-        text += f": {record.header['text']}" if "text" in record.header else ""
-        raise failure(job, snapshot, name, kind=kind, text=text)
-    if claim is not None and record.header.get("nonce") != claim.nonce:
-        raise failure(job, snapshot, name, kind=OutcomeUnknown, text="left the result of an earlier run")
+    def _made_for_another_python(self, record: Record) -> JobFailedError:
+        there = ".".join(str(part) for part in record.header["here"])
+        here = "{}.{}".format(*sys.version_info)
+        text = f"was not made: its image has Python {there}, and the caller Python {here}"
+        return self._failure(PythonMismatch, text)
+
+    def _failure(self, kind: type[JobFailedError] | None = None, text: str = "") -> JobFailedError:
+        return failure(self.job, self.snapshot, self.name, kind=kind, text=text)
 
 
 def forward_output(job: Job) -> None:
@@ -166,23 +187,3 @@ def forward_output(job: Job) -> None:
             stream.flush()
         except (ProminenceError, OSError, ValueError) as error:  # a closed stream raises ValueError
             about(log, "job", job.id).warning("its output cannot be shown: %s", error)
-
-
-def _lost_call(job: Job, snapshot: JobSnapshot, name: str, *, was_started: bool) -> ProminenceError:
-    kind = kind_of(snapshot)
-    if kind is OutcomeUnknown and exit_code(snapshot) == 0:
-        text = "ended with exit code 0 before it could tell what came of the call"
-        return failure(job, snapshot, name, kind=CallLost, text=text)
-    if not issubclass(kind, TaskExitError):
-        return failure(job, snapshot, name)
-    if not was_started and exit_code(snapshot) in _NO_SUCH_COMMAND:
-        text = f"could not be started: its image has no {packing.PYTHON}"
-        return failure(job, snapshot, name, kind=PythonMismatch, text=text)
-    return failure(job, snapshot, name, kind=CallLost)
-
-
-def _another_python(job: Job, snapshot: JobSnapshot, name: str, record: Record) -> ProminenceError:
-    there = ".".join(str(part) for part in record.header["here"])
-    here = "{}.{}".format(*sys.version_info)
-    text = f"was not made: its image has Python {there}, and the caller Python {here}"
-    return failure(job, snapshot, name, kind=PythonMismatch, text=text)

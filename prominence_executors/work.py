@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence_executors.calls import packing
-from prominence_executors.outcome import call_value, completed_command, item_outcomes
+from prominence_executors.outcome import EndedCall, completed_command
 
 if TYPE_CHECKING:
     from prominence import Job, Session, Task
@@ -108,7 +108,10 @@ class FunctionWork(Work):
         )
 
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> Any:
-        return call_value(self.session, job, snapshot, claim, name=self.name, image=self.options.image)
+        return self.ended(job, snapshot, claim).value()
+
+    def ended(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> EndedCall:
+        return EndedCall(self.session, job, snapshot, claim, self.name, self.options.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,7 @@ class ChunkWork(Work):
         return self.chunks.job_for(self.index)
 
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> ChunkOutcomes:
-        chunks, image = self.chunks, self.chunks.options.image
-        return item_outcomes(chunks.session, job, snapshot, claim, name=chunks.name, image=image)
+        return self.chunks.ended(job, snapshot, claim).item_outcomes()
 
 
 @dataclass(frozen=True, slots=True)

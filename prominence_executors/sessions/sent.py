@@ -15,7 +15,7 @@ from prominence_executors.calls.packing import INDEX, index_of, is_call, is_chun
 from prominence_executors.failures import failure
 from prominence_executors.fence import Fence
 from prominence_executors.jobs import Attempt
-from prominence_executors.outcome import call_value, completed_command, item_outcomes
+from prominence_executors.outcome import EndedCall, completed_command
 from prominence_executors.retries import Retries
 from prominence_executors.runner.fence import ARRAY, NO_RERUN, VARIABLE
 from prominence_executors.sessions.manifest import CallRecord
@@ -58,12 +58,11 @@ class SentWork(Work):
     def outcome(self, job: Job, snapshot: JobSnapshot, claim: Claim | None) -> Any:
         if self.kind != "function":
             return completed_command(job, snapshot, command_of(job), check=self.kind == "command")
-        image = str(job.tasks[0].image)
+        ended = EndedCall(self.session, job, snapshot, claim, self.job_name, str(job.tasks[0].image))
         if not self.is_chunk:
-            return call_value(self.session, job, snapshot, claim, name=self.job_name, image=image)
-        found = item_outcomes(self.session, job, snapshot, claim, name=self.job_name, image=image)
+            return ended.value()
         # The map is gone: values, with exceptions in the places of those missing.
-        return [item.value if item.error is None else item.error for item in found]
+        return [item.value if item.error is None else item.error for item in ended.item_outcomes()]
 
 
 def described(client: ProminenceClient, ids: Sequence[int]) -> Iterator[Entry]:
