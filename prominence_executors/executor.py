@@ -17,6 +17,7 @@ from prominence_executors.adopting import futures_for
 from prominence_executors.calls.modules import Shipment
 from prominence_executors.calls.packing import Packer
 from prominence_executors.calls.pickling import Pickling
+from prominence_executors.chunks import ChunkSender
 from prominence_executors.dispatch import Dispatcher
 from prominence_executors.endings import check_way_out
 from prominence_executors.fence import check_guarantee, guarantee_in_force
@@ -237,7 +238,7 @@ class ProminenceExecutor(Executor):
         a function is called with the numbers of those that have ended and of all as jobs end.
         """
         return mapping.run(
-            mapping.Sender(fn, self._submittable(), self._dispatcher),
+            ChunkSender(fn, self._submittable(), self._dispatcher),
             zip(*iterables),  # noqa: B905 - the shortest one ends it, as in the standard library
             timeout=timeout,
             chunksize=chunksize,

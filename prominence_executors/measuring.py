@@ -16,7 +16,7 @@ from prominence.exceptions import ProminenceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from prominence_executors.mapping import Item, Sender, SentChunk
+    from prominence_executors.chunks import ChunkSender, Item, SentChunk
 
 SAMPLE: Final = 4
 _RUN_PER_OVERHEAD: Final = 4.0
@@ -32,7 +32,7 @@ _SHORTEST_RUN_S: Final = 1e-7
 class MeasuredChunks:
     """Sends a sample of the items now, and the rest from another thread once that is measured."""
 
-    def __init__(self, sender: Sender, items: Sequence[Item]) -> None:
+    def __init__(self, sender: ChunkSender, items: Sequence[Item]) -> None:
         self._sender = sender
         self._items = items[SAMPLE:]
         self._changed = threading.Condition()

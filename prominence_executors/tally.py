@@ -13,7 +13,8 @@ from prominence_executors.stats import ExecutorStats, state_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from prominence_executors.mapping import Progress, SentChunk
+    from prominence_executors.chunks import SentChunk
+    from prominence_executors.mapping import Progress
 
 
 class ItemTally:

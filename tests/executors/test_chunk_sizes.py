@@ -11,7 +11,7 @@ from support.clock import VirtualClock
 
 from prominence.exceptions import ServiceError
 from prominence_executors.calls.results import ItemOutcome
-from prominence_executors.mapping import SentChunk
+from prominence_executors.chunks import SentChunk
 from prominence_executors.measuring import SAMPLE, MeasuredChunks
 
 if TYPE_CHECKING:

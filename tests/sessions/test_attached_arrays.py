@@ -15,7 +15,7 @@ from support.service import LocalService
 from support.until import until
 
 from prominence import Session, WorkflowPolicies
-from prominence_executors import ProminenceExecutor, Retries, mapping
+from prominence_executors import ProminenceExecutor, Retries, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,7 +165,7 @@ def _with_retries(workflow: Callable[[Sequence[int]], Workflow], indexes: Sequen
 def test_a_map_sends_workflows_that_are_found_in_order(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mapping, "ARRAY_FROM", 3)
+    monkeypatch.setattr(chunks, "ARRAY_FROM", 3)
     with ProminenceExecutor(
         session="array-mapped", service=session, on_exit="detach", max_workers=8
     ) as executor:
