@@ -25,7 +25,7 @@ from prominence_executors.groups import Group
 from prominence_executors.options import JobOptions
 from prominence_executors.progress import Counted, Row
 from prominence_executors.sessions.attaching import UnsentCall, check_exists, found_again
-from prominence_executors.sessions.driving import Driving
+from prominence_executors.sessions.driving import driven
 from prominence_executors.submittable import Submittable
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class ProminenceExecutor(Executor):
     are queued or running at the service at a time; calls beyond it wait here and can be cancelled.
     The service is that of ``session``, by default the one of the environment, or else one on this machine.
     A name as ``session`` makes the calls of this executor findable, under that name, for :meth:`attach`; one
-    process at a time may use it, else SessionInUse is raised. ``service`` says then whose service it is at.
+    process at a time may use it, else SessionInUse is raised. Calls that are there under the name already are
+    not taken over, which a warning in the log tells. ``service`` says then whose service it is at.
     ``on_exit`` says what shutting down, or the end of the program, does about calls that have not ended:
     ``"wait"`` for them, ``"detach"`` (send those that were not sent, and leave their jobs to :meth:`attach`;
     for sessions with a name), or ``"cancel"`` them and end their jobs.
@@ -77,6 +78,7 @@ class ProminenceExecutor(Executor):
         on_exit: OnExit = "wait",
         guarantee: Literal["fence", "settle"] = "fence",
         progress: bool = False,
+        _takes_over: bool = False,
         **options: Any,
     ) -> None:
         if not is_whole(max_workers):
@@ -94,7 +96,7 @@ class ProminenceExecutor(Executor):
         given = service if session is None or isinstance(session, str) else session
         self._owns_session = given is None
         used = given or Session()
-        driving = None if name is None else Driving(used, name)
+        driving = None if name is None else driven(used, name, takes_over=_takes_over)
         self._dispatcher = Dispatcher(used, max_workers, driving=driving, on_exit=on_exit)
         self._group = Group(self._dispatcher)
         if progress:
@@ -117,7 +119,7 @@ class ProminenceExecutor(Executor):
         """
         used = service or Session()
         check_exists(used, session)
-        executor = cls(session=session, service=used, **options)
+        executor = cls(session=session, service=used, _takes_over=True, **options)
         executor._owns_session = service is None
         try:
             found = found_again(session, executor._submittable())

@@ -7,10 +7,11 @@ import platform
 from typing import TYPE_CHECKING, Any, Final
 
 from prominence.exceptions import NotFound, ProminenceError, SessionInUse, SessionMismatch
+from prominence.logs import logger
 from prominence.version import __version__
 from prominence_executors.sessions import names
 from prominence_executors.sessions.lease import Lease
-from prominence_executors.sessions.manifest import CallRecord, Manifest
+from prominence_executors.sessions.manifest import CallRecord, Manifest, read_manifest
 from prominence_executors.sessions.process import host_of, is_alive, this_process
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from prominence import Session
     from prominence_executors.call import Call
+
+log = logger(__name__)
 
 FORMAT: Final = 1
 _DRIVER_CHARACTERS: Final = 8
@@ -28,7 +31,6 @@ class Driving:
 
     def __init__(self, session: Session, name: str) -> None:
         """Take the session's lease; raises SessionInUse where another process has it."""
-        names.check_session_name(name)
         client = session.client
         self.name = name
         self._driver = client.new_tag()[:_DRIVER_CHARACTERS]
@@ -91,6 +93,21 @@ class Driving:
     def _process_of(self, driver: str) -> dict[str, Any]:
         about: dict[str, Any] = json.loads(self._client.kv_get(names.key(self.name, "drivers", driver)))
         return dict(about["process"])
+
+
+def driven(session: Session, name: str, *, takes_over: bool) -> Driving:
+    """The right to drive a session; calls that it has already, and that are not taken over, are told of.
+
+    Raises SessionInUse, SessionMismatch, InvalidDescription for what cannot be a name.
+    """
+    names.check_session_name(name)
+    is_new = takes_over or not order_of_drivers(session, name)
+    before = 0 if is_new else len(read_manifest(session.client, name))
+    driving = Driving(session, name)
+    if before:
+        text = "session %s has %d calls already; ProminenceExecutor.attach(%r) takes them over, this does not"
+        log.warning(text, name, before, name)
+    return driving
 
 
 def _record(call: Call, index: int | None) -> CallRecord:

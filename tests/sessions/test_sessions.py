@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -124,6 +125,26 @@ def test_a_session_can_be_attached_again_and_goes_on(session: Session) -> None:
     with ProminenceExecutor.attach("on-and-on", service=session) as third:
         assert [future.result() for future in third.attached] == [4, 9]
         third.close(delete=True)
+
+
+def test_calls_that_are_there_and_not_taken_over_are_told(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        with ProminenceExecutor(session="again", service=session) as executor:
+            executor.submit("true")
+            executor.submit(abs, -1)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert told == [
+        "session again has 2 calls already; ProminenceExecutor.attach('again') takes them over, this does not"
+    ]
+
+    caplog.clear()
+    with ProminenceExecutor.attach("again", service=session) as attached:
+        assert len(attached.attached) == 4
+        attached.close(delete=True)
+    ProminenceExecutor(session="again", service=session).close(delete=True)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_two_sessions_do_not_mix_even_where_one_name_begins_as_the_other(session: Session) -> None:
