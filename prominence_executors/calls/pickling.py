@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from functools import partial
+from functools import _lru_cache_wrapper, partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -170,5 +170,5 @@ def _module_of(obj: Any) -> str:
     """The module by which an object is found again when it is read; that of its class for most."""
     if isinstance(obj, ModuleType):
         return obj.__name__
-    owner = obj if isinstance(obj, type | FunctionType | TypeVar) else type(obj)
+    owner = obj if isinstance(obj, type | FunctionType | _lru_cache_wrapper | TypeVar) else type(obj)
     return str(owner.__module__)

@@ -51,7 +51,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTyp
         "    def __init__(self, size): self.size = size\n\n"
         "def double(part): return Part(shipped_helper.twice(part.size))\n"
     )
-    (folder.parent / "shipped_helper.py").write_text("def twice(x): return 2 * x\n")
+    (folder.parent / "shipped_helper.py").write_text(
+        "import functools\n\n"
+        "def twice(x): return 2 * x\n\n"
+        "@functools.cache\n"
+        "def remembered(x): return twice(x)\n"
+    )
     monkeypatch.syspath_prepend(folder.parent)
     yield importlib.import_module("shipped_model")
     for name in [each for each in sys.modules if each.startswith("shipped_")]:
@@ -86,6 +91,12 @@ def test_classes_of_arguments_are_there_though_the_function_is_none_of_ours(
     executor: ProminenceExecutor, model: ModuleType
 ) -> None:
     assert executor.submit(getattr, model.Part(3), "size").result() == 3
+
+
+def test_the_module_of_a_function_that_remembers_its_results_is_there(
+    executor: ProminenceExecutor, model: ModuleType
+) -> None:
+    assert executor.submit(model.parts.shipped_helper.remembered, 3).result() == 6
 
 
 def test_no_module_is_sent_when_none_is_to_be(executor: ProminenceExecutor, model: ModuleType) -> None:
