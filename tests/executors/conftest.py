@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.repeated import Blocker, Runs
+from support.repeated import Blocker
+from support.runs import Runs
 from support.service import LocalService
 
 from prominence import Session

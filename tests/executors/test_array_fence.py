@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.arrays import array_of, value
-from support.repeated import Blocker, Runs, lose_supervisor
+from support.repeated import Blocker, lose_supervisor
 from support.service import LocalService
 from support.until import until
 
@@ -27,6 +27,8 @@ from prominence_executors.runner.fence import FREE, VARIABLE, gate_of, key_in
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from support.runs import Runs
 
     from prominence_executors import ProminenceFuture
 

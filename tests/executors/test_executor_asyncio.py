@@ -6,16 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.items import doubled
 from support.until import until
 
 from prominence.exceptions import JobDeleted, TaskExitError
 
 if TYPE_CHECKING:
     from prominence_executors import ProminenceExecutor, ProminenceFuture
-
-
-def double(x: int) -> int:
-    return 2 * x
 
 
 @pytest.fixture
@@ -27,8 +24,8 @@ def test_a_future_can_be_awaited(executor: ProminenceExecutor) -> None:
     async def both() -> list[int]:
         loop = asyncio.get_running_loop()
         return [
-            await asyncio.wrap_future(executor.submit(double, 1)),
-            await loop.run_in_executor(executor, double, 2),
+            await asyncio.wrap_future(executor.submit(doubled, 1)),
+            await loop.run_in_executor(executor, doubled, 2),
         ]
 
     assert asyncio.run(both()) == [2, 4]
@@ -76,7 +73,7 @@ def test_an_error_is_raised_where_it_is_awaited(executor: ProminenceExecutor) ->
 
 def test_gathered_calls_keep_their_order(executor: ProminenceExecutor) -> None:
     async def gathered() -> list[int]:
-        return await asyncio.gather(*(outcome_of(executor.submit(double, each)) for each in range(8)))
+        return await asyncio.gather(*(outcome_of(executor.submit(doubled, each)) for each in range(8)))
 
     assert asyncio.run(gathered()) == [2 * each for each in range(8)]
 
@@ -117,7 +114,7 @@ def test_a_timeout_ends_the_job_where_that_is_chosen(
 def test_what_was_not_sent_is_cancelled_with_its_task(executor: ProminenceExecutor) -> None:
     narrow = type(executor)(max_workers=1, session=executor._dispatcher.session)
     with narrow:
-        first, second = narrow.submit("sleep 600"), narrow.submit(double, 1)
+        first, second = narrow.submit("sleep 600"), narrow.submit(doubled, 1)
 
         with pytest.raises(TimeoutError):
             asyncio.run(asyncio.wait_for(outcome_of(second), 0.05))

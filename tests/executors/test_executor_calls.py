@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import math
@@ -14,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.callables import Maker, Point, Waiter, describe, remembered, tripled
 
 from prominence import InputFile
 from prominence.exceptions import (
@@ -34,23 +34,6 @@ if TYPE_CHECKING:
 
     from prominence import Session
     from prominence_executors import ProminenceExecutor
-
-
-def describe(*args: object, **kwargs: object) -> tuple[Any, Any]:
-    return args, kwargs
-
-
-class Point:
-    def __init__(self, x: int) -> None:
-        self.x = x
-
-    def moved(self, by: int) -> Point:
-        return Point(self.x + by)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Point) and self.x == other.x
-
-    __hash__ = object.__hash__
 
 
 def test_a_function_gets_its_arguments_and_gives_its_value(executor: ProminenceExecutor) -> None:
@@ -111,24 +94,6 @@ def test_what_a_notebook_defines_is_sent_as_it_is_at_that_time(service: LocalSer
     assert (done.stdout, done.stderr) == ("[12, 13] True -22\n", "")
 
 
-@functools.cache
-def remembered(x: int) -> float:
-    return math.sqrt(x)
-
-
-class Maker:
-    def __call__(self, x: int) -> int:
-        return x + 1
-
-    @classmethod
-    def named(cls) -> str:
-        return cls.__name__
-
-    @staticmethod
-    def doubled(x: int) -> int:
-        return 2 * x
-
-
 def test_methods_and_decorated_functions(executor: ProminenceExecutor) -> None:
     @functools.wraps(describe)
     def wrapped(x: int) -> int:
@@ -147,19 +112,6 @@ def test_methods_and_decorated_functions(executor: ProminenceExecutor) -> None:
     assert [future.result() for future in futures] == [2, "Maker", 8, 3.0, 7, "   5", Point(6)]
     assert [future.job.name for future in futures[:3]] == ["Maker", "named", "doubled"]
     assert futures[-1].job.name == "moved"
-
-
-async def tripled(x: int) -> int:
-    await asyncio.sleep(0)
-    return 3 * x
-
-
-class Waiter:
-    async def __call__(self, x: int) -> int:
-        return await tripled(x)
-
-    async def method(self, x: int) -> int:
-        return await asyncio.wait_for(tripled(x), 60)
 
 
 def test_coroutine_functions_are_run_to_their_end(executor: ProminenceExecutor) -> None:

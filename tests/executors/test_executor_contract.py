@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
+from support.items import doubled
 from support.programs import started
 from support.until import until
 
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
     from support.service import LocalService
 
 
-def double(x: int) -> int:
-    return 2 * x
-
-
 def test_it_is_an_executor_with_real_futures(executor: ProminenceExecutor) -> None:
-    future = executor.submit(double, 4)
+    future = executor.submit(doubled, 4)
 
     assert isinstance(executor, concurrent.futures.Executor)
     assert executor.with_options(name="other")._max_workers == 1000  # hosts read it
@@ -63,7 +60,7 @@ def test_map_keeps_the_order_and_takes_its_inputs_at_once(executor: ProminenceEx
             taken.append(number)
             yield number
 
-    results = executor.map(double, numbers())
+    results = executor.map(doubled, numbers())
 
     assert taken == list(range(12))
     assert list(results) == [2 * number for number in range(12)]
@@ -89,7 +86,7 @@ def test_map_gives_up_after_its_timeout(executor: ProminenceExecutor, tmp_path: 
 def test_only_so_many_jobs_are_sent_and_the_rest_can_be_cancelled(session: Session) -> None:
     with ProminenceExecutor(max_workers=1, session=session) as executor:
         first = executor.submit("sleep 600")
-        second, third = executor.submit(double, 1), executor.submit(double, 2)
+        second, third = executor.submit(doubled, 1), executor.submit(doubled, 2)
         until(lambda: first.status == "running")
 
         assert (first.cancel(), second.cancel()) == (False, True)
@@ -119,28 +116,28 @@ def test_kill_reaches_a_job_that_is_being_sent(executor: ProminenceExecutor) -> 
 
 
 def test_the_job_is_on_the_future(executor: ProminenceExecutor) -> None:
-    future = executor.submit(double, 1)
+    future = executor.submit(doubled, 1)
     future.result()
 
     assert future.job.id is not None
-    assert future.job.name == "double"
+    assert future.job.name == "doubled"
     assert future.job.exit_codes == (0,)
     assert str(future.job.id) in repr(future)
 
 
 def test_no_futures_after_shutdown(session: Session) -> None:
     executor = ProminenceExecutor(session=session)
-    future = executor.submit(double, 3)
+    future = executor.submit(doubled, 3)
     executor.shutdown(wait=False)
 
     with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
-        executor.submit(double, 3)
+        executor.submit(doubled, 3)
     assert future.result() == 6
 
 
 def test_shutdown_waits(session: Session) -> None:
     executor = ProminenceExecutor(session=session)
-    futures = [executor.submit(double, number) for number in range(5)]
+    futures = [executor.submit(doubled, number) for number in range(5)]
 
     executor.shutdown()
 
@@ -149,7 +146,7 @@ def test_shutdown_waits(session: Session) -> None:
 
 def test_shutdown_can_cancel_what_was_not_sent(session: Session) -> None:
     executor = ProminenceExecutor(max_workers=2, session=session)
-    futures = [executor.submit(double, number) for number in range(30)]
+    futures = [executor.submit(doubled, number) for number in range(30)]
 
     executor.shutdown(cancel_futures=True)
 
@@ -162,24 +159,24 @@ def test_a_child_ends_alone_and_a_parent_with_its_children(session: Session) -> 
     parent = ProminenceExecutor(session=session)
     first, second = parent.with_options(name="first"), parent.with_options(name="second")
     with first:
-        assert first.submit(double, 1).result() == 2
-    future = second.submit(double, 2)
+        assert first.submit(doubled, 1).result() == 2
+    future = second.submit(doubled, 2)
     with pytest.raises(RuntimeError):
-        first.submit(double, 1)
-    assert parent.submit(double, 3).result() == 6
+        first.submit(doubled, 1)
+    assert parent.submit(doubled, 3).result() == 6
 
     parent.shutdown()
 
     assert future.done()
     with pytest.raises(RuntimeError):
-        second.submit(double, 1)
+        second.submit(doubled, 1)
 
 
 def test_no_thread_is_left_after_shutdown(service: LocalService) -> None:
     before = set(threading.enumerate())
     session = Session(service.settings())
     with ProminenceExecutor(session=session) as executor:
-        assert list(executor.map(double, range(20))) == [2 * number for number in range(20)]
+        assert list(executor.map(doubled, range(20))) == [2 * number for number in range(20)]
     session.close()
 
     assert set(threading.enumerate()) == before
@@ -374,7 +371,7 @@ def test_cancelling_can_end_the_job(killing: ProminenceExecutor) -> None:
 
 def test_shutdown_does_not_end_what_was_sent(killing: ProminenceExecutor) -> None:
     with killing:
-        future = killing.submit(double, 4)
+        future = killing.submit(doubled, 4)
         until(lambda: future.job.id)
         killing.shutdown(wait=False, cancel_futures=True)
 
@@ -388,7 +385,7 @@ def test_a_forgotten_executor_finishes_its_calls_and_ends(
     monkeypatch.setenv("PROMINENCE_TOKEN", service.endpoint.token)
     before = set(threading.enumerate())
     executor = ProminenceExecutor()
-    futures = [executor.submit(double, number) for number in range(3)]
+    futures = [executor.submit(doubled, number) for number in range(3)]
     forgotten = weakref.ref(executor)
 
     del executor
@@ -401,7 +398,7 @@ def test_a_forgotten_executor_finishes_its_calls_and_ends(
 def test_calls_fail_where_no_thread_can_be_started(
     executor: ProminenceExecutor, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert executor.submit(double, 1).result() == 2
+    assert executor.submit(doubled, 1).result() == 2
     session.close()
     start = threading.Thread.start
 
@@ -409,9 +406,9 @@ def test_calls_fail_where_no_thread_can_be_started(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    future = executor.submit(double, 2)
+    future = executor.submit(doubled, 2)
     assert isinstance(future.exception(), RuntimeError)
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    assert executor.submit(double, 3).result() == 6
+    assert executor.submit(doubled, 3).result() == 6
     assert future.job.id is None

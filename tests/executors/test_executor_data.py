@@ -9,12 +9,14 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from requests.adapters import HTTPAdapter
 from support.fake_service import FakeService, Received, Reply, says
+from support.items import add_up, plus_length
 from support.requests_sent import RequestsSent
 from support.service import LocalService
 
@@ -44,20 +46,13 @@ def stored_names(session: Session) -> set[str]:
 
 def stored_before(executor: ProminenceExecutor, session: Session) -> set[str]:
     """What is stored once the modules of these tests have been sent, which may be large by now."""
-    executor.submit(plus_length, "", 0).result()
+    for call in (partial(plus_length, "", 0), lambda: None):
+        executor.submit(call).result()
     return stored_names(session)
 
 
 def sent_bytes(future: Any) -> int:
     return sum(len(each.read()) for each in future.job.input_files)
-
-
-def add_up(values: Any, more: float = 0) -> float:
-    return float(sum(values)) + more
-
-
-def plus_length(value: Any, number: int) -> int:
-    return len(value) + number
 
 
 def _read_only(array: Any) -> Any:

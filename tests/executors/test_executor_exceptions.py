@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import linecache
 import sys
-import threading
 import traceback
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.raising import (
+    NeedsBoth,
+    OfAFile,
+    Quitting,
+    Speechless,
+    Surly,
+    Unpicklable,
+    WithALock,
+    fail_with,
+    noted,
+)
 
 from prominence.exceptions import CallUnreadable, ResultError, TaskExitError
 from prominence_executors.calls.results import RemoteTraceback
@@ -21,56 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prominence_executors import ProminenceExecutor
-
-
-class NeedsBoth(Exception):
-    def __init__(self, name: str, *, code: int) -> None:
-        super().__init__(f"{name} has {code}")
-        self.code = code
-
-
-class OfAFile(OSError):
-    def __init__(self, path: str) -> None:
-        super().__init__(errno.ENOENT, "it is not there", path)
-
-
-class WithALock(Exception):
-    def __init__(self, text: str) -> None:
-        super().__init__(text, threading.Lock())
-        self.lock = threading.Lock()
-        self.text = text
-
-
-class Unpicklable(Exception):
-    def __reduce__(self) -> Any:
-        raise TypeError("never")
-
-
-class Speechless(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("nothing to say")
-
-
-class Surly(Exception):
-    def __new__(cls, *args: object) -> Self:
-        if not args:
-            raise ValueError("nothing to make it of")
-        return super().__new__(cls)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.lock = threading.Lock()
-        self.args = ()
-
-
-def fail_with(make: Callable[[], BaseException]) -> None:
-    raise make()
-
-
-def noted() -> ValueError:
-    error = ValueError("with notes")
-    error.add_note("of the job")
-    return error
 
 
 @pytest.mark.parametrize(
@@ -208,11 +167,6 @@ def test_a_call_that_cannot_be_read_in_the_job_says_why(
         executor.submit(changing.gone).result()
 
     assert isinstance(caught.value, BrokenExecutor)
-
-
-class Quitting(Exception):
-    def __str__(self) -> str:
-        raise SystemExit
 
 
 @pytest.mark.parametrize(

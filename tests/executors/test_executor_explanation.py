@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.items import reciprocal
 from support.until import until
 
 from prominence import Resources, exceptions
@@ -30,10 +31,6 @@ def told(future: ProminenceFuture[object]) -> str:
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "WHEN", text)
 
 
-def divide(number: int) -> float:
-    return 1 / number
-
-
 def test_an_exit_code(executor: ProminenceExecutor) -> None:
     assert told(executor.submit("sh -c 'echo because >&2; exit 3'")) == (
         "job N (sh) failed\n"
@@ -53,7 +50,7 @@ def test_an_exit_code(executor: ProminenceExecutor) -> None:
 
 
 def test_an_exception(executor: ProminenceExecutor) -> None:
-    text = told(executor.submit(divide, 0))
+    text = told(executor.submit(reciprocal, 0))
 
     assert "cause: ZeroDivisionError: division by zero\n" in text
     assert "  where it was raised in the job:\n    Traceback (most recent call last):\n" in text
@@ -102,9 +99,9 @@ def test_attempts_before(executor: ProminenceExecutor, tmp_path: Path) -> None:
 
 
 def test_success(executor: ProminenceExecutor) -> None:
-    text = told(executor.submit(divide, 4))
+    text = told(executor.submit(reciprocal, 4))
 
-    assert text.startswith("job N (divide) succeeded\ntimeline")
+    assert text.startswith("job N (reciprocal) succeeded\ntimeline")
     assert text.endswith("next step: use future.result()\n")
 
 

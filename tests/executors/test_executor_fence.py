@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.repeated import Blocker, Runs, key_of, lose_supervisor, sent, twin_of
+from support.repeated import Blocker, key_of, lose_supervisor, sent, twin_of
 from support.until import until
 
 from prominence import JobPolicies, Session
@@ -16,6 +16,7 @@ from prominence_executors import ProminenceExecutor
 from prominence_executors.runner.fence import VARIABLE
 
 if TYPE_CHECKING:
+    from support.runs import Runs
     from support.service import LocalService
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.runs import Tries
 from support.until import until
 
 from prominence import Job, Resources, Session, Task
@@ -30,31 +30,6 @@ if TYPE_CHECKING:
     from support.service import LocalService
 
     from prominence_executors import ProminenceFuture
-
-
-class Tries:
-    """A function that fails as often as it was told, and counts."""
-
-    def __init__(self, path: Path, failures: int) -> None:
-        self.path = path
-        self.failures = failures
-
-    def __call__(self) -> int:
-        with self.path.open("a") as file:
-            file.write("x")
-        number = len(self.path.read_text())
-        if number <= self.failures:
-            raise LookupError(f"try {number}")
-        return number
-
-    def sleep_first(self) -> int:
-        number = self()
-        if number == 1:
-            time.sleep(600)
-        return number
-
-    def made(self) -> int:
-        return len(self.path.read_text()) if self.path.exists() else 0
 
 
 def lose(service: LocalService, future: ProminenceFuture[Any]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
-from support.items import reciprocal
+from support.items import reciprocal, wait_for
 from support.until import until
 
 from prominence.exceptions import InvalidDescription
@@ -147,13 +147,6 @@ def test_a_map_that_is_given_up_is_shown_no_more(
     assert capsys.readouterr().err.startswith("prominence: wait_for: ")
     until(lambda: not is_drawn())
     go.touch()
-
-
-def wait_for(path: Path) -> None:
-    import time
-
-    while not path.exists():
-        time.sleep(0.02)
 
 
 def test_what_is_no_progress_is_refused(executor: ProminenceExecutor) -> None:

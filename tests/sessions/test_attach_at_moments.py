@@ -16,7 +16,8 @@ import pytest
 from support.clock import VirtualClock
 from support.programs import started
 from support.relay import Gate
-from support.repeated import Runs, lose_supervisor
+from support.repeated import lose_supervisor
+from support.runs import Runs
 from support.service import LocalService
 from support.until import until
 

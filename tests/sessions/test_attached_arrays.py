@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.arrays import array_of
-from support.repeated import Blocker, Runs, lose_supervisor
+from support.repeated import Blocker, lose_supervisor
+from support.runs import Runs
 from support.service import LocalService
 from support.until import until
 

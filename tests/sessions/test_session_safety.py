@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from support.clock import VirtualClock
 from support.fake_service import FakeService, page, says
-from support.until import until
+from support.items import wait_for
 
 from prominence import Job, ProminenceClient, Session, Task
 from prominence.clock import Clock
@@ -29,16 +29,11 @@ class SuspendedClock(Clock):
         return super().time() + self.suspended_s
 
 
-def waiting(go: Path, *arguments: Any) -> int:
-    until(go.exists)
-    return len(arguments)
-
-
 def test_what_running_jobs_need_is_not_deleted(session: Session, tmp_path: Path) -> None:
     go = tmp_path / "go"
     executor = ProminenceExecutor(1, session="needed", service=session, on_exit="detach")
     for _ in range(2):
-        executor.submit(waiting, go, bytes(200_000))
+        executor.submit(wait_for, go, bytes(200_000))
     with pytest.raises(SessionInUse, match=r"what needed has stored is not deleted, .* jobs: \d+, \d+"):
         executor.close(delete=True)
 
@@ -53,7 +48,7 @@ def test_what_running_jobs_need_is_not_deleted(session: Session, tmp_path: Path)
 def test_jobs_of_a_driver_before_are_seen_too(session: Session, tmp_path: Path) -> None:
     go = tmp_path / "go"
     with ProminenceExecutor(session="before", service=session, on_exit="detach") as first:
-        first.submit(waiting, go, bytes(200_000))
+        first.submit(wait_for, go, bytes(200_000))
     second = ProminenceExecutor(session="before", service=session)
     with pytest.raises(SessionInUse):
         second.close(delete=True)
@@ -78,7 +73,7 @@ def test_the_session_of_another_driver_is_not_deleted(session: Session) -> None:
 def test_what_calls_of_the_same_executor_need_is_not_deleted(session: Session, tmp_path: Path) -> None:
     go = tmp_path / "go"
     with ProminenceExecutor(1, session=session) as executor:
-        futures = [executor.submit(waiting, go, bytes(200_000)) for _ in range(2)]
+        futures = [executor.submit(wait_for, go, bytes(200_000)) for _ in range(2)]
         with pytest.raises(SessionInUse, match="ProminenceFuture job="):
             executor.with_options(env={"A": "b"}).close(delete=True)
         go.touch()

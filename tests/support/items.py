@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def reciprocal(number: int) -> float:
@@ -15,3 +19,17 @@ def doubled(number: int) -> int:
 
 def wait_long(_: int) -> None:
     time.sleep(50)
+
+
+def wait_for(file: Path, *others: Any) -> int:
+    while not file.exists():
+        time.sleep(0.02)
+    return len(others)
+
+
+def add_up(values: Any, more: float = 0) -> float:
+    return float(sum(values)) + more
+
+
+def plus_length(value: Any, number: int) -> int:
+    return len(value) + number

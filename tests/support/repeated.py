@@ -1,4 +1,4 @@
-"""Jobs that a service repeats: what holds them up, what they leave behind, and how they are lost."""
+"""Jobs that a service repeats: what holds them up, and how they are lost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from prominence.local.machine.files import AttemptFiles
 from prominence_executors.runner.fence import VARIABLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.service import LocalService
 
     from prominence_executors import ProminenceFuture
@@ -32,42 +30,6 @@ class Blocker:
 
     def end(self) -> None:
         self._service.request("DELETE", f"/jobs/{self._job}")
-
-
-class Runs:
-    """A file in which each run of a function leaves the number of its job."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self) -> str:
-        job = os.environ["PROMINENCE_JOB_ID"]
-        with self.path.open("a") as file:
-            file.write(f"{job}\n")
-        return job
-
-    def first_waits(self) -> str:
-        job = self()
-        until(lambda: len(self.jobs()) > 1, 600)
-        return job
-
-    def of_call(self, _: int) -> int:
-        return int(self())
-
-    def first_of_all_waits(self, number: int) -> int:
-        self()
-        if len(self.jobs()) == 1:
-            until(lambda: len(self.jobs()) > 1, 600)
-        return number
-
-    def first_fails(self) -> str:
-        job = self()
-        if len(self.jobs()) == 1:
-            raise LookupError("the first run")
-        return job
-
-    def jobs(self) -> list[int]:
-        return [int(line) for line in self.path.read_text().split()] if self.path.exists() else []
 
 
 def twin_of(service: LocalService, job_id: int, **policies: Any) -> int:
