@@ -36,22 +36,6 @@ log = logger(__name__)
 
 S = TypeVar("S", bound=Snapshot)
 
-_OF_LIFE: Final = frozenset(
-    {
-        "_id",
-        "_given_session",
-        "_submission",
-        "_twins_are_told",
-        "_is_prepared",
-        "_has_plugins_changes",
-        "_is_known",
-        "_creating",
-        "_snapshot",
-        "_revision",
-    }
-)
-"""Attributes that are no part of the description."""
-
 
 class Life(Generic[S]):
     """An identity with a service, and the last that was heard of it.
@@ -346,6 +330,10 @@ class Life(Generic[S]):
         if self._id is None:
             raise ProminenceError(f"the {self._what} is not submitted yet: call create() first")
         return self._id
+
+
+_OF_LIFE: Final = frozenset(vars(Life(None, None)))
+"""Attributes that are no part of the description."""
 
 
 def _utc(epoch: float) -> str:
