@@ -5,14 +5,13 @@ The service answers with the state that was recorded at that many seconds after 
 
 from __future__ import annotations
 
-import json
 import threading
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from support.fake_service import FakeService, Received, Reply, says
+from support.recorded_statuses import STATUSES
 
 from prominence import Job, ProminenceClient, Session, Workflow
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from prominence.snapshot import Snapshot
 
-STATUSES = json.loads((Path(__file__).parent / "recorded_statuses.json").read_text(encoding="utf-8"))
 LISTED = ("id", "name", "status", "statusReason", "tasks", "events", "progress")
 LIMIT_S = 30.0
 Entry = dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from support.command import Command
 from support.repeated import Blocker
 from support.runs import Runs
 from support.service import LocalService
@@ -52,3 +53,17 @@ def blocker(rough: LocalService) -> Iterator[Blocker]:
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def own_session(own_service: LocalService) -> Iterator[Session]:
+    with Session(own_service.settings()) as session:
+        yield session
+
+
+@pytest.fixture
+def command(own_service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command line, with a service of the test's own."""
+    monkeypatch.setenv("PROMINENCE_URL", own_service.endpoint.url)
+    monkeypatch.setenv("PROMINENCE_TOKEN", own_service.endpoint.token)
+    return Command(tmp_path)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import json
-from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from support.arrays import array_of, value
 from support.clock import VirtualClock
 from support.fake_service import RESET, Received, Reply, page, refuses, says
-from support.fake_store import FakeStore, Trouble
+from support.fake_store import AWAY, DROPPED, LOST, FakeStore, Trouble
+from support.faked import executor_at
+from support.recorded_statuses import ENDS
 
-from prominence import ProminenceClient, Session
 from prominence.exceptions import (
     CallLost,
     FeatureDisabled,
@@ -21,23 +20,20 @@ from prominence.exceptions import (
     ServiceUnavailable,
     SubmissionUncertain,
 )
-from prominence_executors import ProminenceExecutor
 from prominence_executors.runner import main as runner
 from prominence_executors.runner.fence import CLOSED, FREE, VARIABLE, gate_of, key_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECORDED: Final = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
-SUCCESS: Final[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))["success"][-1]["entry"]
+    from prominence_executors import ProminenceExecutor
+
+SUCCESS: Final = ENDS["success"]
 CALLS: Final = 5
 WORKFLOW: Final = 800
 TWIN: Final = 900
 SINGLE: Final = 1000
 NONCE: Final = "0123456789abcde1"
-LOST: Final = Trouble(RESET, has_effect=True)
-DROPPED: Final = Trouble(RESET, has_effect=False)
-AWAY: Final = Trouble(page(503), has_effect=False)
 
 
 def committed(number: int) -> str:
@@ -141,24 +137,14 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def executor(fake: FakeStore, clock: VirtualClock) -> Iterator[ProminenceExecutor]:
-    with (
-        ProminenceClient(fake.url, "a-token", clock=clock, random=Random(1)) as client,
-        Session(client=client) as session,
-        ProminenceExecutor(session=session, image="python.sif") as executor,
-    ):
+    with executor_at(fake, clock) as executor:
         yield executor
 
 
 def outcomes(executor: ProminenceExecutor) -> list[Any]:
     """The values, or exceptions, of an array's calls."""
-    array = executor._submittable().array(abs, [[(number,)] for number in range(CALLS)])
-    assert array is not None
-    executor._dispatcher.add(array)
-    found = []
-    for call in array.calls:
-        error = call.future.exception(120)
-        found.append(call.future.result()[0].value if error is None else error)
-    return found
+    futures = array_of(executor, abs, range(CALLS))
+    return [future.exception(120) or value(future) for future in futures]
 
 
 def test_what_was_committed_is_the_outcome(executor: ProminenceExecutor, workflows: Workflows) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.clock import VirtualClock
 from support.fake_service import RESET, FakeService, Received, Reply, refuses, says
+from support.faked import executor_at
+from support.recorded_statuses import ENDS
 from support.service import LocalService
 
 from prominence import ProminenceClient, Session
@@ -29,9 +29,9 @@ from prominence_executors.runner import main as runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-RECORDED: Final = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
-SUCCESS: Final[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))["success"][-1]["entry"]
+SUCCESS: Final = ENDS["success"]
 OUTPUT: Final = "/output"
 
 
@@ -49,11 +49,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def executor(fake: FakeService, clock: VirtualClock) -> Iterator[ProminenceExecutor]:
-    with (
-        ProminenceClient(fake.url, "a-token", clock=clock) as client,
-        Session(client=client, outage_tolerance=1800) as session,
-        ProminenceExecutor(session=session, image="busybox.sif", guarantee="settle") as executor,
-    ):
+    with executor_at(fake, clock, outage_tolerance=1800, guarantee="settle") as executor:
         yield executor
 
 

@@ -6,9 +6,11 @@ import itertools
 import os
 import threading
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.arrays import array_of, value
 from support.items import doubled, reciprocal, wait_long
 from support.service import LocalService
 from support.until import until
@@ -248,18 +250,14 @@ def test_a_job_of_an_array_whose_machine_is_lost_is_tried_again_with_its_own_ite
 
     mark = tmp_path / "was-begun"
     with ProminenceExecutor(session=session, retries=Retries(infrastructure=1)) as executor:
-        array = executor._submittable().array(wait_once, [[(str(mark), number)] for number in range(3)])
-        assert array is not None
-        executor._dispatcher.add(array)
+        futures = array_of(executor, partial(wait_once, str(mark)), range(3))
         until(mark.exists)
-        future = array.calls[1].future
-        claim = until(AttemptFiles(service.state.attempts / f"{until(lambda: future.job.id)}-1").claimed_by)
+        lost = futures[1]
+        claim = until(AttemptFiles(service.state.attempts / f"{until(lambda: lost.job.id)}-1").claimed_by)
         os.kill(claim.pid, 9)
 
-        found = [call.future.result() for call in array.calls]
-
-    assert [outcome.value for (outcome,) in found] == [0, 1, 2]
-    assert [len(call.future.attempts) for call in array.calls] == [1, 2, 1]
+        assert [value(future) for future in futures] == [0, 1, 2]
+    assert [len(future.attempts) for future in futures] == [1, 2, 1]
 
 
 class TestBehindFence:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.clock import VirtualClock
 from support.fake_service import RESET, FakeService, Received, Reply, says
+from support.faked import executor_at
+from support.recorded_statuses import ENDS
 
 from prominence import ProminenceClient, Session
 from prominence.exceptions import (
@@ -27,10 +27,6 @@ from prominence_executors.advice import next_step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECORDED = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
-ENDS = {
-    name: course[-1]["entry"] for name, course in json.loads(RECORDED.read_text(encoding="utf-8")).items()
-}
 LISTED = ("id", "name", "status", "statusReason", "tasks", "events")
 NOTHING_KNOWN = {**ENDS["success"], "execution": {"runtimeVersion": {}}}
 
@@ -43,11 +39,7 @@ def fake() -> Iterator[FakeService]:
 
 @pytest.fixture
 def executor(fake: FakeService) -> Iterator[ProminenceExecutor]:
-    with (
-        ProminenceClient(fake.url, "a-token") as client,
-        Session(client=client) as session,
-        ProminenceExecutor(session=session, image="busybox.sif") as executor,
-    ):
+    with executor_at(fake) as executor:
         yield executor
 
 

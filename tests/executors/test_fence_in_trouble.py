@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from support.clock import VirtualClock
 from support.fake_service import RESET, Received, Reply, page, refuses, says
-from support.fake_store import FakeStore, Trouble
+from support.fake_store import AWAY, DROPPED, LOST, FakeStore, Trouble
+from support.faked import executor_at
+from support.recorded_statuses import ENDS
 
-from prominence import ProminenceClient, Session
 from prominence.exceptions import (
     FeatureDisabled,
     OutcomeUnknown,
@@ -23,7 +21,6 @@ from prominence.exceptions import (
     StoreUnreachable,
     SubmissionUncertain,
 )
-from prominence_executors import ProminenceExecutor
 from prominence_executors.calls import packing
 from prominence_executors.runner import main as runner
 from prominence_executors.runner.fence import FREE, VARIABLE
@@ -31,16 +28,14 @@ from prominence_executors.runner.fence import FREE, VARIABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RECORDED: Final = Path(__file__).parents[1] / "client" / "recorded_statuses.json"
-SUCCESS: Final[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))["success"][-1]["entry"]
+    from prominence_executors import ProminenceExecutor
+
+SUCCESS: Final = ENDS["success"]
 JOB: Final[int] = SUCCESS["id"]
 TWIN: Final = 77
 TOLERANCE_S: Final = 1800
 FIRST: Final = "0123456789abcde1"
 SECOND: Final = "0123456789abcde2"
-LOST: Final = Trouble(RESET, has_effect=True)
-DROPPED: Final = Trouble(RESET, has_effect=False)
-AWAY: Final = Trouble(page(503), has_effect=False)
 
 
 class Jobs:
@@ -109,11 +104,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def executor(fake: FakeStore, clock: VirtualClock) -> Iterator[ProminenceExecutor]:
-    with (
-        ProminenceClient(fake.url, "a-token", clock=clock, random=Random(1)) as client,
-        Session(client=client, outage_tolerance=TOLERANCE_S) as session,
-        ProminenceExecutor(session=session, image="python.sif") as executor,
-    ):
+    with executor_at(fake, clock, outage_tolerance=TOLERANCE_S) as executor:
         yield executor
 
 

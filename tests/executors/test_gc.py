@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.clock import VirtualClock
-from support.command import Command
 
 from prominence import ProminenceClient, Session
 from prominence_executors import ProminenceExecutor
@@ -15,18 +14,11 @@ from prominence_executors.sessions.leftovers import leftovers, look_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from support.command import Command
     from support.service import LocalService
 
 LARGE = b"x" * 2_000_000
-
-
-@pytest.fixture
-def command(own_service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("PROMINENCE_URL", own_service.endpoint.url)
-    monkeypatch.setenv("PROMINENCE_TOKEN", own_service.endpoint.token)
-    return Command(tmp_path)
 
 
 @pytest.fixture
@@ -38,12 +30,6 @@ def clock() -> VirtualClock:
 def client(own_service: LocalService, clock: VirtualClock) -> Iterator[ProminenceClient]:
     with ProminenceClient(settings=own_service.settings(), clock=clock) as client:
         yield client
-
-
-@pytest.fixture
-def own_session(own_service: LocalService) -> Iterator[Session]:
-    with Session(own_service.settings()) as session:
-        yield session
 
 
 def stored(command: Command) -> tuple[list[str], list[str]]:

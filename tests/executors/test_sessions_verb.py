@@ -8,31 +8,15 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.command import Command
 from support.until import until
 
-from prominence import Session
 from prominence_executors import ProminenceExecutor
 from prominence_executors.sessions import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from support.command import Command
 
-    from support.service import LocalService
-
-
-@pytest.fixture
-def command(own_service: LocalService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("PROMINENCE_URL", own_service.endpoint.url)
-    monkeypatch.setenv("PROMINENCE_TOKEN", own_service.endpoint.token)
-    return Command(tmp_path)
-
-
-@pytest.fixture
-def own_session(own_service: LocalService) -> Iterator[Session]:
-    with Session(own_service.settings()) as session:
-        yield session
+    from prominence import Session
 
 
 def shown(command: Command) -> dict[str, Any]:

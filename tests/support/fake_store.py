@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from support.fake_service import FakeService, Received, Reply, refuses, says
+from support.fake_service import RESET, FakeService, Received, Reply, page, refuses, says
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,11 @@ class Trouble:
     reply: Reply | None
     has_effect: bool
     before: Callable[[], None] = lambda: None
+
+
+LOST: Final = Trouble(RESET, has_effect=True)
+DROPPED: Final = Trouble(RESET, has_effect=False)
+AWAY: Final = Trouble(page(503), has_effect=False)
 
 
 class FakeStore(FakeService):
