@@ -13,10 +13,14 @@ from prominence.exceptions import InvalidDescription
 D = TypeVar("D", bound="Description")
 
 _STEP: Final = re.compile(r"([^.\[]+)(\[\d+\])?\.?")
+_PLAIN: Final = (str, int, float, type(None))
+_WITH_LENGTH: Final = (str, bytes, list, tuple, dict)
 
 
 def as_json(value: Any) -> Any:
     """A copy of the value in which descriptions have become their JSON and tuples lists."""
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, Description):
         return value.to_dict()
     if isinstance(value, Mapping):
@@ -56,7 +60,7 @@ def is_empty(value: object) -> bool:
     """Whether the value says nothing; of a description, whether its JSON does."""
     if isinstance(value, Description):
         return not value.to_dict()
-    return value is None or (isinstance(value, str | bytes | list | tuple | dict) and not value)
+    return value is None or (isinstance(value, _WITH_LENGTH) and not value)
 
 
 @contextmanager
@@ -65,9 +69,12 @@ def inside(path: str) -> Iterator[None]:
     try:
         yield
     except InvalidDescription as error:
-        # One error with the whole path, not a chain of one for each level.
-        path = join(path, error.field)
-        raise InvalidDescription(path, error.value, error.rule) from error.__cause__
+        raise _within(path, error) from error.__cause__
+
+
+def _within(path: str, error: InvalidDescription) -> InvalidDescription:
+    """The error about a part as one about the whole, in its place: no chain of one for each level."""
+    return InvalidDescription(join(path, error.field), error.value, error.rule)
 
 
 def parse_list(kind: type[D], data: object, path: str) -> list[D]:
@@ -96,7 +103,7 @@ class Description:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set a property; a name that is none is refused, for a slip there would cost a run."""
-        if not name.startswith("_") and name not in self._wire and not hasattr(type(self), name):
+        if name not in self._wire and not name.startswith("_") and not hasattr(type(self), name):
             known = ", ".join(self._wire)
             raise AttributeError(f"{type(self).__name__} has no property {name!r}; it has {known}")
         super().__setattr__(name, value)
@@ -105,8 +112,10 @@ class Description:
         """The API's JSON as a new dict, without what is not set."""
         found = {}
         for attribute, name in self._wire.items():
-            with inside(name):
+            try:
                 value = as_json(getattr(self, attribute))
+            except InvalidDescription as error:
+                raise _within(name, error) from error.__cause__
             if not self._left_out(attribute, value):
                 found[name] = value
         return found

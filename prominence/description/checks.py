@@ -139,10 +139,10 @@ def first_of(*checks: Checker) -> Checker:
 
     def check(path: str, value: object) -> Iterator[Violation]:
         for one in checks:
-            found = list(one(path, value))
-            yield from found
-            if any(violation.kind == "invalid" for violation in found):
-                return
+            if found := list(one(path, value)):
+                yield from found
+                if any(violation.kind == "invalid" for violation in found):
+                    return
 
     return check
 
