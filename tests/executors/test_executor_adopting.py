@@ -78,16 +78,18 @@ def _reciprocal(number: int) -> float:
     return 1 / number
 
 
-def test_a_chunk_of_a_map_gives_a_list(executor: ProminenceExecutor, other: ProminenceExecutor) -> None:
+def test_a_chunk_of_a_map_gives_a_list(
+    executor: ProminenceExecutor, other: ProminenceExecutor, session: Session
+) -> None:
     list(other.map(_reciprocal, range(3), chunksize=3, return_exceptions=True))
-    (job_id,) = [entry["id"] for entry in _jobs(other) if entry["name"] == "_reciprocal"][-1:]
+    (job_id,) = [entry["id"] for entry in _jobs(session) if entry["name"] == "_reciprocal"][-1:]
     failed, *values = executor.future_for(job_id).result()
     assert isinstance(failed, ZeroDivisionError)
     assert values == [1, 1 / 2]
 
 
-def _jobs(executor: ProminenceExecutor) -> list[dict[str, Any]]:
-    entries = executor._dispatcher.session.client.list_jobs(everything=True).entries
+def _jobs(session: Session) -> list[dict[str, Any]]:
+    entries = session.client.list_jobs(everything=True).entries
     return sorted(entries, key=lambda entry: int(entry["id"]))
 
 

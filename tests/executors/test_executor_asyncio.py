@@ -10,9 +10,11 @@ from support.items import doubled
 from support.until import until
 
 from prominence.exceptions import JobDeleted, TaskExitError
+from prominence_executors import ProminenceExecutor
 
 if TYPE_CHECKING:
-    from prominence_executors import ProminenceExecutor, ProminenceFuture
+    from prominence import Session
+    from prominence_executors import ProminenceFuture
 
 
 @pytest.fixture
@@ -111,9 +113,8 @@ def test_a_timeout_ends_the_job_where_that_is_chosen(
         assert future.kill()
 
 
-def test_what_was_not_sent_is_cancelled_with_its_task(executor: ProminenceExecutor) -> None:
-    narrow = type(executor)(max_workers=1, session=executor._dispatcher.session)
-    with narrow:
+def test_what_was_not_sent_is_cancelled_with_its_task(session: Session) -> None:
+    with ProminenceExecutor(max_workers=1, session=session) as narrow:
         first, second = narrow.submit("sleep 600"), narrow.submit(doubled, 1)
 
         with pytest.raises(TimeoutError):

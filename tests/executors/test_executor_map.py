@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.arrays import array_of, value
 from support.items import doubled, reciprocal, wait_long
-from support.service import LocalService
 from support.until import until
 
-from prominence import Session
 from prominence.exceptions import CallLost, JobDeleted, JobFailedError
 from prominence.local.machine.files import AttemptFiles
 from prominence_executors import ProminenceExecutor, Retries
@@ -23,6 +21,10 @@ from prominence_executors import ProminenceExecutor, Retries
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.service import LocalService
+
+    from prominence import Session
 
 
 def number_of_jobs(session: Session) -> int:
@@ -261,23 +263,16 @@ def test_a_job_of_an_array_whose_machine_is_lost_is_tried_again_with_its_own_ite
 
 
 class TestBehindFence:
-    @pytest.fixture
-    def fenced(self, tmp_path: Path) -> Iterator[ProminenceExecutor]:
-        with (
-            LocalService(tmp_path / "rough", cpus=4, memory=64, rough=True) as rough,
-            Session(rough.settings()) as session,
-            ProminenceExecutor(session=session) as executor,
-        ):
-            yield executor
-
-    def test_chunks_claim_their_calls_and_commit_what_is_small(self, fenced: ProminenceExecutor) -> None:
-        session = fenced._dispatcher.session
-        session.client.list_jobs()
+    def test_chunks_claim_their_calls_and_commit_what_is_small(
+        self, fenced: ProminenceExecutor, rough_session: Session
+    ) -> None:
+        before = rough_session.client.kv_values("prominence")
 
         assert list(fenced.map(pow, range(6), itertools.repeat(2), chunksize=3)) == [0, 1, 4, 9, 16, 25]
 
         assert fenced.guarantee == "fence"
-        values = session.client.kv_values("prominence").values()
+        after = rough_session.client.kv_values("prominence")
+        values = [after[key] for key in after.keys() - before.keys()]
         assert len(values) == 2
         assert all(value.count(":") == 2 and not value.endswith(":") for value in values)
 
