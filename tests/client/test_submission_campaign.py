@@ -225,7 +225,7 @@ def rough(tmp_path: Path) -> Iterator[LocalService]:
         yield running
 
 
-@pytest.fixture(params=[pytest.param(100, id="small"), pytest.param(2000, id="full", marks=pytest.mark.full)])
+@pytest.fixture(params=[pytest.param(60, id="small"), pytest.param(2000, id="full", marks=pytest.mark.full)])
 def count(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 

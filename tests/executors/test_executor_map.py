@@ -16,7 +16,7 @@ from support.until import until
 
 from prominence.exceptions import CallLost, JobDeleted, JobFailedError
 from prominence.local.machine.files import AttemptFiles
-from prominence_executors import ProminenceExecutor, Retries
+from prominence_executors import ProminenceExecutor, Retries, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,33 +61,35 @@ def test_an_item_that_fails_leaves_its_neighbours(executor: ProminenceExecutor) 
 
 
 def test_many_calls_are_one_workflow_and_each_is_on_its_own(
-    executor: ProminenceExecutor, session: Session
+    executor: ProminenceExecutor, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chunks, "ARRAY_FROM", 40)
+
     def odd(number: int) -> int:
         if number == 10:
             raise KeyError(number)
         if number == 20:
             os._exit(7)
         if number == 30:
-            threading.Event().wait(50)
+            threading.Event().wait(600)
         return number
 
     jobs, workflows = number_of_jobs(session), number_of_workflows(session)
 
-    results = executor.map(odd, range(100), chunksize=1, return_exceptions=True)
+    results = executor.map(odd, range(40), chunksize=1, return_exceptions=True)
     until(lambda: len(executor._group.unfinished()) == 1)
     (stuck,) = executor._group.unfinished()
     assert stuck.kill()
 
     found = list(results)
     assert [each for each in found if isinstance(each, int)] == [
-        n for n in range(100) if n not in {10, 20, 30}
+        n for n in range(40) if n not in {10, 20, 30}
     ]
     assert isinstance(found[10], KeyError)
     assert isinstance(found[20], CallLost)
     assert isinstance(found[30], JobDeleted)
     assert number_of_workflows(session) - workflows == 1
-    assert number_of_jobs(session) - jobs == 100
+    assert number_of_jobs(session) - jobs == 40
 
 
 def test_exceptions_may_be_values(executor: ProminenceExecutor) -> None:
@@ -247,7 +249,7 @@ def test_a_job_of_an_array_whose_machine_is_lost_is_tried_again_with_its_own_ite
         if number == 1 and not os.path.exists(mark):  # noqa: PTH110 - runs elsewhere
             with open(mark, "w"):  # noqa: PTH123
                 pass
-            threading.Event().wait(50)
+            threading.Event().wait(600)
         return number
 
     mark = tmp_path / "was-begun"

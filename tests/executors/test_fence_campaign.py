@@ -32,7 +32,7 @@ def rough(tmp_path: Path) -> Iterator[LocalService]:
         yield running
 
 
-@pytest.fixture(params=[pytest.param(40, id="small"), pytest.param(1000, id="full", marks=pytest.mark.full)])
+@pytest.fixture(params=[pytest.param(25, id="small"), pytest.param(1000, id="full", marks=pytest.mark.full)])
 def count(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -86,7 +86,7 @@ class ForgetfulStore(FakeService):
 
 
 KEYS = pytest.mark.parametrize(
-    "keys", [pytest.param(100, id="small"), pytest.param(3000, id="full", marks=pytest.mark.full)]
+    "keys", [pytest.param(60, id="small"), pytest.param(3000, id="full", marks=pytest.mark.full)]
 )
 
 

@@ -9,11 +9,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from support.programs import started
 from support.service import job
 from support.until import until
 
 from prominence import ProminenceClient, Settings
+from prominence.cli import prominence
 from prominence.exceptions import LocalServiceError
 from prominence.local import daemon
 from prominence.settings import LocalSettings
@@ -21,6 +23,8 @@ from prominence.settings import LocalSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from click.testing import Result
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +41,8 @@ def _directory(local: LocalSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMINENCE_LOCAL_MEMORY", "5")
 
 
-def _run(*arguments: str, answer: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "prominence", "local", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, input=answer)
+def _run(*arguments: str, answer: str | None = None) -> Result:
+    return CliRunner().invoke(prominence, ["local", *arguments], input=answer)
 
 
 def _announcements(*command: str, new_terminal: bool = False) -> int:
@@ -70,7 +73,7 @@ def test_programs_say_each_time_that_the_local_service_is_used() -> None:
 
 
 def test_a_round_of_it(local: LocalSettings) -> None:
-    assert _run("status").returncode == 3
+    assert _run("status").exit_code == 3
     url = _run("start").stdout.strip()
     shown = json.loads(_run("status", "--json").stdout)
     assert (shown["url"], shown["cpus"], shown["memory"]) == (url, 3, 5.0)
@@ -80,8 +83,8 @@ def test_a_round_of_it(local: LocalSettings) -> None:
     assert json.loads(_run("status", "--json").stdout)["bytes"] == {"jobs": 0, "uploads": 2500, "images": 0}
     assert "disk: jobs 0 bytes, uploads 2.5 kB, images 0 bytes" in _run("status").stdout
     assert "token" not in _run("status").stdout
-    assert _run("stop").returncode == 0
-    assert _run("status").returncode == 3
+    assert _run("stop").exit_code == 0
+    assert _run("status").exit_code == 3
 
 
 def test_stop_tells_of_jobs_and_can_delete_them(local: LocalSettings) -> None:
@@ -111,7 +114,7 @@ def test_env_points_other_programs_to_the_service() -> None:
 
 
 def test_url_starts_nothing() -> None:
-    assert _run("url").returncode == 3
+    assert _run("url").exit_code == 3
     url = _run("start").stdout
 
     assert _run("url").stdout == url
@@ -140,9 +143,9 @@ def test_reset_asks_and_then_leaves_nothing(local: LocalSettings) -> None:
     job_id = client.create_job(job("true")).id
     until(lambda: not client.list_jobs().entries)
 
-    assert _run("reset").returncode == 1  # nobody answers the question
+    assert _run("reset").exit_code == 1  # nobody answers the question
     assert client.list_jobs(ids=[job_id]).entries
-    assert _run("reset", "--yes").returncode == 0
+    assert _run("reset", "--yes").exit_code == 0
 
     assert {each.name for each in local.directory.iterdir()} == {"service.lock", "start.lock"}
     assert daemon.running(local) is None
@@ -155,7 +158,7 @@ def test_to_decline_a_reset_is_no_failure(local: LocalSettings) -> None:
 
     declined = _run("reset", answer="n\n")
 
-    assert (declined.returncode, declined.stdout) == (0, "")
+    assert (declined.exit_code, declined.stdout) == (0, "")
     assert "nothing was deleted" in declined.stderr
     assert daemon.running(local) is not None
 
@@ -171,23 +174,23 @@ def test_reset_refuses_while_jobs_run_and_can_delete_them(local: LocalSettings) 
     _run("stop")
 
     refused = _run("reset", "--yes")
-    assert refused.returncode == 1
+    assert refused.exit_code == 1
     assert "3 unfinished jobs and 1 workflows" in refused.stderr
     assert len(client.list_jobs(status="running").entries) == 3
 
-    assert _run("reset", "--yes", "--jobs").returncode == 0
+    assert _run("reset", "--yes", "--jobs").exit_code == 0
     assert not (local.directory / "attempts").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{broken", b"[]", b"{}", b"\xff\xfe"])
-def test_a_service_whose_address_cannot_be_read_is_told_of_and_can_be_stopped(
-    local: LocalSettings, content: bytes
-) -> None:
+def test_a_service_whose_address_cannot_be_read_is_told_of_and_can_be_stopped(local: LocalSettings) -> None:
     daemon.ensure(local)
-    (local.directory / "endpoint.json").write_bytes(content)
+    for content in (b"", b"{broken", b"[]", b"{}", b"\xff\xfe"):
+        (local.directory / "endpoint.json").write_bytes(content)
+        with pytest.raises(
+            LocalServiceError, match=r"endpoint\.json cannot be read.*`prominence local stop`"
+        ):
+            daemon.running(local)
 
-    with pytest.raises(LocalServiceError, match=r"endpoint\.json cannot be read.*`prominence local stop`"):
-        daemon.running(local)
     assert daemon.stop(local)
     assert not daemon.stop(local)
     assert daemon.ensure(local).pid == daemon.running(local).pid  # type: ignore[union-attr]
@@ -199,10 +202,10 @@ def test_commands_say_so_where_an_address_cannot_be_read(local: LocalSettings) -
 
     status, stop = _run("status"), _run("stop")
 
-    assert status.returncode == 3
+    assert status.exit_code == 3
     assert "cannot be read" in status.stderr
     assert "Traceback" not in status.stderr
-    assert stop.returncode == 0
+    assert stop.exit_code == 0
     assert "stopped; its unfinished jobs go on, but could not be counted" in stop.stderr
 
 
@@ -210,7 +213,7 @@ def test_reset_helps_where_an_address_cannot_be_read(local: LocalSettings) -> No
     daemon.ensure(local)
     (local.directory / "endpoint.json").write_bytes(b"[]")
 
-    assert _run("reset", "--yes").returncode == 0
+    assert _run("reset", "--yes").exit_code == 0
 
     assert not local.directory.joinpath("service.db").exists()
 
@@ -221,5 +224,5 @@ def test_reset_helps_against_a_damaged_database(local: LocalSettings) -> None:
     (local.directory / "service.db").write_bytes(b"damaged" * 1000)
     assert "left as it is" in _run("start").stderr
 
-    assert _run("reset", "--yes").returncode == 0
-    assert _run("start").returncode == 0
+    assert _run("reset", "--yes").exit_code == 0
+    assert _run("start").exit_code == 0

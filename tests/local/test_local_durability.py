@@ -298,14 +298,14 @@ def test_a_job_that_cannot_be_taken_up_fails_alone(own_service: LocalService) ->
     assert own_service.get("/jobs", id=str(bad)).json()[0]["status"] == "failed"
 
 
-@pytest.mark.parametrize("content", ["", '{"url":'])
-def test_a_torn_endpoint_file_is_no_service(tmp_path: Path, content: str) -> None:
-    with LocalService(tmp_path / "service", cpus=1, memory=1) as service:
-        pass
-    (service.directory / "endpoint.json").write_text(content)
+def test_a_torn_endpoint_file_is_no_service(tmp_path: Path) -> None:
+    service = LocalService(tmp_path / "service", cpus=1, memory=1)
+    service.state.open()
+    for content in ("", '{"url":'):
+        (service.directory / "endpoint.json").write_text(content)
+        assert daemon.running(service.local) is None
     (service.directory / "secret").write_text("")
 
-    assert daemon.running(service.local) is None
     with service:
         assert service.ended(service.post_job("true"))["status"] == "completed"
 

@@ -18,7 +18,7 @@ def doubled(number: int) -> int:
 
 
 def wait_long(_: int) -> None:
-    time.sleep(50)
+    time.sleep(600)
 
 
 def wait_for(file: Path, *others: Any) -> int:
