@@ -134,8 +134,8 @@ def test_a_job_is_run_as_it_is_described(executor: ProminenceExecutor, session: 
 
     future = executor.with_options(labels={"of": "others"}, name="other").submit(job)
 
-    assert future.job is job
     done = future.result()
+    assert future.job is done.job is job
     assert (done.stdout, done.command) == ("one\ntwo\n", "echo one; echo two")
     assert (job.name, job.labels, job.succeeded) == ("both", {"of": "mine"}, True)
     assert session.client.describe_job(job.id).entries[0]["name"] == "both"
