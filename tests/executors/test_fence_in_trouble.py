@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -213,6 +214,29 @@ class TestEnding:
 
         assert future.result(60) == "of the twin"
         assert future.job.id == TWIN
+
+    def test_nothing_is_said_of_the_owner_that_was_heard_of_the_job_that_lost(
+        self, executor: ProminenceExecutor, jobs: Jobs
+    ) -> None:
+        jobs.claim = f"{TWIN}:{SECOND}:{committed('of the twin')}"
+        is_asked_for, may_be_told = threading.Event(), threading.Event()
+
+        def listing(request: Received) -> Reply:
+            job_id = int(request.query["id"])
+            if job_id == TWIN:
+                is_asked_for.set()
+                may_be_told.wait()
+            return says([{**SUCCESS, "id": job_id}])
+
+        jobs.fake.script("GET", "/jobs", listing)
+        future = executor.submit(len, "")
+        try:
+            assert is_asked_for.wait(60)
+            assert (future.job_id, future.status, future.last_snapshot) == (TWIN, "idle", None)
+        finally:
+            may_be_told.set()
+        assert future.result(60) == "of the twin"
+        assert (future.job_id, future.status) == (TWIN, "completed")
 
     def test_a_store_that_is_away_is_waited_for(
         self, executor: ProminenceExecutor, jobs: Jobs, clock: VirtualClock
