@@ -239,6 +239,17 @@ def test_a_job_of_an_array_can_be_had_by_its_id(fenced: ProminenceExecutor, roug
     assert [value(future) for future in futures] == [1, 2]
 
 
+def test_an_array_waits_until_there_is_room_for_all_of_it(rough_session: Session, blocker: Blocker) -> None:
+    with ProminenceExecutor(max_workers=4, session=rough_session) as executor:
+        first = array_of(executor, abs, [-1, -2, -3])
+        second = array_of(executor, abs, [-4, -5])
+
+        assert all(future.running() for future in first)
+        assert not any(future.running() for future in second)
+        blocker.end()
+        assert [value(future) for future in [*first, *second]] == [1, 2, 3, 4, 5]
+
+
 def test_calls_that_are_cancelled_before_are_not_sent(rough_session: Session, blocker: Blocker) -> None:
     with ProminenceExecutor(max_workers=3, session=rough_session) as executor:
         first = array_of(executor, abs, [-1, -2, -3])

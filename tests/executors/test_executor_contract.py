@@ -17,6 +17,7 @@ import pytest
 from support.clock import VirtualClock
 from support.items import doubled
 from support.programs import started
+from support.requests_sent import RequestsSent
 from support.until import until
 
 from prominence import Session
@@ -123,6 +124,16 @@ def test_the_job_is_on_the_future(executor: ProminenceExecutor) -> None:
     assert future.job.name == "doubled"
     assert future.job.exit_codes == (0,)
     assert str(future.job.id) in repr(future)
+
+
+def test_what_has_ended_is_not_asked_for_again(executor: ProminenceExecutor) -> None:
+    future = executor.submit("true")
+    job = future.job
+    future.result()
+
+    with RequestsSent() as sent:
+        assert (job.status, job.succeeded) == ("completed", True)
+    assert list(sent.matching(f"/jobs/{job.id}")) == []
 
 
 def test_no_futures_after_shutdown(session: Session) -> None:

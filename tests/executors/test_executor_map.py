@@ -16,7 +16,7 @@ from support.until import until
 
 from prominence.exceptions import CallLost, JobDeleted, JobFailedError
 from prominence.local.machine.files import AttemptFiles
-from prominence_executors import ProminenceExecutor, Retries, chunks
+from prominence_executors import ProminenceExecutor, Retries, chunks, submittable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +233,27 @@ def test_what_cannot_be_pickled_is_raised_at_its_place(executor: ProminenceExecu
 def test_a_command_is_refused(executor: ProminenceExecutor) -> None:
     with pytest.raises(TypeError, match="map needs a function, not 'echo'"):
         executor.map("echo", range(3))  # type: ignore[arg-type]
+
+
+def test_items_that_are_too_much_for_one_array_are_several(
+    executor: ProminenceExecutor, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "ARRAY_FROM", 3)
+    monkeypatch.setattr(submittable, "_MOST_BYTES_OF_ITEMS", 4_000)
+    before = number_of_workflows(session)
+
+    assert list(executor.map(len, [bytes(1_000)] * 6)) == [1_000] * 6
+    assert number_of_workflows(session) - before == 2
+
+
+def test_an_item_that_cannot_be_pickled_leaves_its_neighbours(
+    executor: ProminenceExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "ARRAY_FROM", 3)
+
+    found = list(executor.map(repr, [1, threading.Lock(), 3], return_exceptions=True))
+
+    assert [found[0], type(found[1]), found[2]] == ["1", TypeError, "3"]
 
 
 def test_no_items_are_no_jobs(executor: ProminenceExecutor, session: Session) -> None:

@@ -59,6 +59,29 @@ def test_a_function_that_raised_is_called_again(executor: ProminenceExecutor, tm
     assert statuses == ["completed"] * 3
 
 
+def test_failures_of_each_side_are_counted_apart(
+    executor: ProminenceExecutor, service: LocalService, tmp_path: Path
+) -> None:
+    tries = tmp_path / "tries"
+
+    def unlucky() -> int:
+        with tries.open("a") as file:
+            file.write("x")
+        made = len(tries.read_text())
+        if made == 1:
+            threading.Event().wait(600)
+        if made == 2:
+            raise LookupError
+        return made
+
+    future = executor.with_options(retries=Retries(infrastructure=1, user=1)).submit(unlucky)
+    until(tries.exists)
+    lose(service, future)
+
+    assert future.result() == 3
+    assert [type(attempt.error) for attempt in future.attempts] == [JobEvicted, LookupError, type(None)]
+
+
 def test_the_last_failure_is_told(executor: ProminenceExecutor, tmp_path: Path) -> None:
     tries = Tries(tmp_path / "tries", 9)
     future = executor.with_options(retries=Retries(user=1)).submit(tries)

@@ -6,15 +6,19 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.repeated import lose_supervisor
+from support.runs import Runs
 from support.until import until
 
 from prominence import Task
-from prominence.exceptions import JobDeleted, TaskExitError
+from prominence.exceptions import JobDeleted, JobEvicted, TaskExitError
 from prominence_executors import ProminenceExecutor, Retries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from support.service import LocalService
 
     from prominence import Session
 
@@ -54,6 +58,31 @@ def test_what_failed_is_tried_again_as_its_driver_had_it(session: Session, tmp_p
         assert f"job {first} was tried before" in future.explain()
         again.close(delete=True)
     assert len(jobs.read_text().split()) == 2
+
+
+def test_what_must_not_run_again_is_not_tried_again(
+    session: Session, service: LocalService, tmp_path: Path
+) -> None:
+    runs, options = Runs(tmp_path / "runs"), {"rerun": "never", "retries": Retries(infrastructure=1)}
+    job_id = left(session, "never", lambda executor: executor.submit(runs.first_waits), **options)
+    until(runs.jobs)
+
+    with ProminenceExecutor.attach("never", service=session) as attached:
+        lose_supervisor(service, job_id)
+        assert isinstance(attached.attached[0].exception(), JobEvicted)
+        attached.close(delete=True)
+    assert runs.jobs() == [job_id]
+
+
+def test_calls_that_are_taken_over_take_places(session: Session) -> None:
+    left(session, "places", lambda executor: executor.submit("sleep 600"))
+
+    with ProminenceExecutor.attach("places", service=session, max_workers=1) as attached:
+        waiting = attached.submit("true")
+        assert not waiting.running()
+        assert attached.attached[0].kill()
+        assert waiting.result().returncode == 0
+        attached.close(delete=True)
 
 
 def test_attempts_of_the_old_driver_count(session: Session) -> None:
