@@ -123,6 +123,26 @@ def test_a_job_whose_output_fills_the_disk_fails_with_the_reason(
     assert on_small_disk.ended(on_small_disk.post_job("true"))["status"] == "completed"
 
 
+def test_a_task_that_cannot_be_started_ends_as_such_where_that_cannot_be_said(
+    on_small_disk: LocalService, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    waiting = job(shell(f"while ! test -e {gate}; do sleep 0.02; done"))
+    description = {**waiting, "tasks": waiting["tasks"] + job("no-such-command")["tasks"]}
+    job_id = on_small_disk.request("POST", "/jobs", json=description).json()["id"]
+    files = AttemptFiles(on_small_disk.state.attempts / f"{job_id}-1")
+    until(files.noted_tasks)
+    filler = _fill(on_small_disk.directory)
+    gate.touch()
+    until(lambda: not files.scratch.exists())
+    filler.unlink()
+
+    ended = on_small_disk.ended(job_id)
+
+    assert [each["exitCode"] for each in ended["execution"]["tasks"]] == [0, 255]
+    assert ended["status"] == "completed"
+
+
 @pytest.mark.full
 def test_a_running_job_can_be_ended_while_the_disk_is_full(on_small_disk: LocalService) -> None:
     job_id = on_small_disk.post_job("sleep 600")

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
@@ -285,4 +285,5 @@ def _words(command: str, environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _complain(place: _Place, error: Exception) -> None:
-    os.write(place.stderr, f"prominence: {error}\n".encode(errors="backslashreplace"))
+    with suppress(OSError):  # of a full disk, which is no reason to end the attempt
+        os.write(place.stderr, f"prominence: {error}\n".encode(errors="backslashreplace"))
