@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Final
 
 from prominence import exceptions
@@ -47,8 +49,20 @@ _NEXT_STEPS: Final[tuple[tuple[type[BaseException], str], ...]] = (  # the first
     (ModuleNotFoundError, "choose an image that has the module, or send it along with ship=[...]"),
 )
 
+_FOR_A_SHELL: Final = re.compile(r"[|&;]+|\d*[<>].*|[^'\"\\]*(;|\*|\$\()[^'\"\\]*")
+_LONGEST_COMMAND: Final = 4096  # characters, for which shlex takes no time to speak of
+
 
 def next_step(error: BaseException | type[BaseException]) -> str:
     """What to do next, as part of a sentence; empty where that depends on the caller's own code."""
     kind = error if isinstance(error, type) else type(error)
     return next((text for known, text in _NEXT_STEPS if issubclass(kind, known)), "")
+
+
+def word_for_a_shell(command: str) -> str:
+    """The first word that is not quoted and that a shell would not pass on, as ``|``; empty without one."""
+    try:
+        words = shlex.split(command, posix=False) if len(command) <= _LONGEST_COMMAND else []
+    except ValueError:
+        return ""
+    return next((word for word in words if _FOR_A_SHELL.fullmatch(word)), "")

@@ -30,7 +30,7 @@ from prominence.exceptions import (
 from prominence.logs import about, logger
 from prominence.outputs import missing_outputs
 from prominence.plugins import plugins
-from prominence_executors.advice import next_step
+from prominence_executors.advice import next_step, word_for_a_shell
 
 if TYPE_CHECKING:
     from prominence import Job
@@ -77,6 +77,8 @@ def failure(
     text = f"job {snapshot.id} ({what}) {text or _what_happened(kind, snapshot)}"
     if advice := next_step(kind):
         text += f"; {advice}"
+    if issubclass(kind, TaskExitError | StageOutFailed) and (word := _word_for_a_shell(snapshot)):
+        text += f"; {word} is for a shell, and commands are run without one: use sh -c '...'"
     return kind(
         text,
         job_id=snapshot.id,
@@ -85,6 +87,11 @@ def failure(
         exit_codes=snapshot.exit_codes,
         stderr=_last_lines(job),
     )
+
+
+def _word_for_a_shell(snapshot: JobSnapshot) -> str:
+    commands = (str(task.get("cmd", "")) for task in snapshot.entry.get("tasks") or ())
+    return next((word for command in commands if (word := word_for_a_shell(command))), "")
 
 
 def lost(job: Job, error: ProminenceError) -> JobLost:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from prominence import Artifact, InputFile, Job, JobPolicies, Resources, Session, Task
-from prominence.description.checks import shown
+from prominence.description.checks import HIDDEN, shown
 from prominence.description.rules_size import check_size
 from prominence.exceptions import InvalidDescription
 from prominence_executors.calls import packing
@@ -125,6 +125,9 @@ class JobOptions:
                     )
         if VARIABLE in self.env:
             raise InvalidDescription(f"env.{VARIABLE}", self.env[VARIABLE], "is set by the executor itself")
+        if "PROMINENCE_TOKEN" in self.env:
+            rule = "is set by the service; yours would be read by all who may see the job"
+            raise InvalidDescription("env.PROMINENCE_TOKEN", HIDDEN, rule)
 
     def job(
         self,

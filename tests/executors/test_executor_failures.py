@@ -31,6 +31,7 @@ from prominence.exceptions import (
 )
 from prominence.local.machine.files import AttemptFiles
 from prominence_executors import ProminenceExecutor
+from prominence_executors.advice import word_for_a_shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,38 @@ def test_an_exit_code(executor: ProminenceExecutor) -> None:
     assert type(caught.value) is TaskExitError
     assert (caught.value.exit_codes, caught.value.status) == ((3,), "completed")
     assert caught.value.stderr == "the reason"
+
+
+def test_a_command_with_words_for_a_shell(executor: ProminenceExecutor) -> None:
+    error = executor.submit("ls nothing | wc").exception()
+
+    assert isinstance(error, TaskExitError)
+    assert error.args[0].endswith(
+        "; look at its standard error; | is for a shell, and commands are run without one: use sh -c '...'"
+    )
+    quoted = executor.submit(["ls", "nothing", "|", "*.txt"]).exception()
+    assert isinstance(quoted, TaskExitError)
+    assert quoted.args[0].endswith("; look at its standard error")
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("ls && wc", "&&"),
+        ("ls *.txt", "*.txt"),
+        ("ls 2>/dev/null", "2>/dev/null"),
+        ("sort < in.txt", "<"),
+        ("ls there; true", "there;"),
+        ("ls $(pwd)/there", "$(pwd)/there"),
+        ("sh -c 'ls | wc'", ""),
+        ("find . -exec ls {} \\;", ""),
+        ('grep "*" x', ""),
+        ("echo it's", ""),
+        (f"ls {'x' * 5000} | wc", ""),
+    ],
+)
+def test_words_for_a_shell(command: str, word: str) -> None:
+    assert word_for_a_shell(command) == word
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("resources", Resources(walltime=1.5), "resources.walltime", "a whole number"),  # type: ignore[arg-type]
     ("env", None, "env", "an object of names and values"),
     ("env", {"A": None}, "tasks[0].env.A", "a string"),
+    ("env", {"PROMINENCE_TOKEN": "5ec7e7"}, "env.PROMINENCE_TOKEN", "set by the service"),
     ("env", {"PROMINENCE_FENCE": "key"}, "env.PROMINENCE_FENCE", "set by the executor"),
     ("labels", [], "labels", "an object of names and values"),
     ("labels", {"a-b": "c"}, "labels.a-b", "letters and digits"),
@@ -89,6 +90,12 @@ def test_every_option_is_tried() -> None:
 def test_a_signature_in_a_misplaced_url_is_not_shown(unused: ProminenceExecutor) -> None:
     with pytest.raises(InvalidDescription, match=r"artifacts\[0\] = 'https://store/data\?\*\*\*'"):
         unused.with_options(artifacts=["https://store/data?X-Amz-Signature=5ec7e7"])
+
+
+def test_a_token_for_jobs_is_not_shown(unused: ProminenceExecutor) -> None:
+    with pytest.raises(InvalidDescription) as caught:
+        unused.with_options(env={"PROMINENCE_TOKEN": "5ec7e7"})
+    assert "5ec7e7" not in str(caught.value)
 
 
 def test_an_unknown_option_is_named_with_those_there_are(unused: ProminenceExecutor) -> None:
