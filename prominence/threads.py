@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from _thread import RLock
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -16,33 +17,22 @@ log = logger(__name__)
 _IDLE_S: Final = 0.2
 
 
-class InterruptibleCondition:
-    """What ``threading.Condition`` is with its default lock, for the thread that Ctrl-C interrupts.
+class InterruptibleCondition(RLock):  # type: ignore[misc]  # which is final in its stubs alone
+    """What ``threading.Condition`` is with its default lock, for threads that Ctrl-C interrupts.
 
-    The waiting thread, which has taken the lock once, holds it again however its wait ends. That of the
-    standard library is not yet ready for a signal that comes right after it has given up the lock: the lock
-    then stays free, and KeyboardInterrupt is hidden by a RuntimeError of the block that gives it up. It also
-    takes more than a kilobyte, of which each of thousands of futures would keep one.
+    An interrupted ``with`` block never keeps the lock: the interpreter itself takes it and gives it up, not
+    methods in Python, which a signal can end when they have taken it or before they give it up. The waiting
+    thread, which has taken the lock once, holds it again however its wait ends; that of the standard library
+    is not yet ready for a signal that comes right after it has given up the lock, and KeyboardInterrupt is
+    hidden by a RuntimeError. It also takes more than a kilobyte, of which each of thousands of futures would
+    keep one.
     """
 
-    __slots__ = ("_lock", "_waiters")
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         self._waiters: tuple[threading.Lock, ...] = ()
         """Each held, until its thread is to wake."""
-
-    def acquire(self, timeout: float = -1) -> bool:
-        return self._lock.acquire(timeout=timeout)
-
-    def release(self) -> None:
-        self._lock.release()
-
-    def __enter__(self) -> bool:
-        return self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give up the lock until notified; False when ``timeout`` seconds passed first."""
@@ -50,17 +40,23 @@ class InterruptibleCondition:
         waiter.acquire()
         self._waiters += (waiter,)
         try:
-            self._lock.release()
+            self.release()
             try:
                 return waiter.acquire(timeout=-1 if timeout is None else max(0, timeout))
             finally:
-                self._lock.acquire()
+                self.acquire()
         except BaseException:
-            if not self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else tells
-                self._lock.acquire()
+            if not self._is_owned():  # type: ignore[attr-defined]
+                self.acquire()
             raise
         finally:
             self._waiters = tuple(each for each in self._waiters if each is not waiter)
+
+    def notify(self) -> None:
+        """Wake one thread that waits, if there is one."""
+        for waiter in self._waiters[:1]:
+            self._waiters = self._waiters[1:]
+            waiter.release()
 
     def notify_all(self) -> None:
         waiters, self._waiters = self._waiters, ()
@@ -78,7 +74,7 @@ class WorkThreads:
         self._name = name
         self._most = most
         self._work: deque[Callable[[], None]] = deque()
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
 

@@ -26,6 +26,7 @@ from prominence.feed import Feed
 from prominence.logs import about, logger
 from prominence.outage import Outage
 from prominence.snapshot import Snapshot, log_state
+from prominence.threads import InterruptibleCondition
 from prominence.watched import CallbackWatch, Watch, Watched
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Watcher(Generic[S]):
         self.clock = clock
         self._source = source
         self._random = random or Random()  # noqa: S311 - jitter is no secret
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._jobs: dict[int, Watched[S]] = {}
@@ -155,6 +156,12 @@ class Watcher(Generic[S]):
             thread.start()  # it may fail: then nothing is watched
             self._thread = thread
 
+    def _is_the_only_thread(self) -> bool:
+        """False where Ctrl-C came when this one was just started, and another one was started after that."""
+        with self._condition:
+            self._thread = self._thread or threading.current_thread()
+            return self._thread is threading.current_thread()
+
     def _feed_covers(self, revision: int | None, job_id: int) -> bool:
         """True when the feed brings, or has brought, all that happened after ``revision``."""
         if revision is None:
@@ -165,6 +172,8 @@ class Watcher(Generic[S]):
         return self._feed.covers(revision)
 
     def _run(self) -> None:
+        if not self._is_the_only_thread():
+            return
         try:
             while self._wait_for_work():
                 started = self.clock.monotonic()

@@ -7,11 +7,11 @@ all of them, and the caller follows that one.
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from prominence.exceptions import ServiceUnavailable
+from prominence.threads import InterruptibleCondition
 from prominence_executors.fence import CREATION_S, PAUSE_S, Fence, guard
 from prominence_executors.runner.fence import ARRAY, gate_of, key_in
 
@@ -67,7 +67,7 @@ class _KeyMaking:
     def __init__(self, client: ProminenceClient, fences: dict[int, Fence]) -> None:
         self._clock = client.clock
         self._fences = fences
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._left = deque(fences)
         self._under_way = 0
         self._made_last = self._clock.monotonic()

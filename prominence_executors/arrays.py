@@ -17,7 +17,6 @@ closed only after that has been looked at, for jobs of the other may not have co
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -34,6 +33,7 @@ from prominence.following import bearing_outages
 from prominence.logs import about, logger
 from prominence.snapshot import JobSnapshot, log_state
 from prominence.sources import JobSource
+from prominence.threads import InterruptibleCondition
 from prominence_executors.array_fence import ArrayFence
 from prominence_executors.calls.packing import index_of
 from prominence_executors.fence import Fence
@@ -123,7 +123,7 @@ class ArrayRun:
         self._is_gate_ours = False
         self._seen: set[int] = set()
         self._listing_s = 0.0
-        self._changes = threading.Condition()
+        self._changes = InterruptibleCondition()
         self._has_ended = False
         self._is_collecting = False
         self._has_news = False

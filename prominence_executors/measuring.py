@@ -7,11 +7,11 @@ there is, and be far from the walltime. What cannot be measured in time is decid
 from __future__ import annotations
 
 import math
-import threading
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Final
 
 from prominence.exceptions import ProminenceError
+from prominence.threads import InterruptibleCondition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class MeasuredChunks:
     def __init__(self, sender: ChunkSender, items: Sequence[Item]) -> None:
         self._sender = sender
         self._items = items[SAMPLE:]
-        self._changed = threading.Condition()
+        self._changed = InterruptibleCondition()
         self._began = sender.clock.monotonic()
         self._durations: dict[SentChunk, float] = {}
         self.rest: Future[list[SentChunk]] = Future()

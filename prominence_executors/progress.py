@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from prominence.clock import MACHINE_CLOCK
 from prominence.logs import logger
 from prominence.progress import Pace, listed, whole_seconds
+from prominence.threads import InterruptibleCondition
 from prominence_executors.screens import let_go_of_screens, screen_here
 from prominence_executors.stats import ExecutorStats
 
@@ -119,7 +120,7 @@ class Display:
     def __init__(self, clock: Clock = MACHINE_CLOCK, screen: Callable[[], Screen] = screen_here) -> None:
         self.clock = clock
         self.screen = screen
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._drawing = threading.RLock()  # taken before the condition, where both are
         self._rows: list[Row] = []
         self._thread: threading.Thread | None = None

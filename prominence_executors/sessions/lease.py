@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prominence.exceptions import NotFound, ProminenceError, ServiceUnavailable, SessionInUse
 from prominence.logs import logger
+from prominence.threads import InterruptibleCondition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ class Lease:
         self._driver = driver
         self._value = f"{driver}:0"
         self._renewed = _Moment.now(client.clock)
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._renewing = threading.Lock()
         self._is_over = False
 

@@ -8,13 +8,13 @@ what was written after it.
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from prominence.client.store_calls import MAX_VALUE
 from prominence.exceptions import ProminenceError
 from prominence.logs import logger
+from prominence.threads import InterruptibleCondition
 from prominence_executors.sessions import names
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Manifest:
         self._session = session
         self._driver = driver
         self._in_background = in_background
-        self._condition = threading.Condition()
+        self._condition = InterruptibleCondition()
         self._unwritten: list[CallRecord] = []
         self._written = 0
         self._pages = 0

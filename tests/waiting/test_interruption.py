@@ -56,6 +56,45 @@ def test_an_interruption_is_seen_as_one_and_the_lock_is_free() -> None:
         assert is_free(condition)
 
 
+def test_the_lock_is_taken_and_given_up_where_no_signal_comes() -> None:
+    steps: list[str] = []
+    condition = InterruptibleCondition()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            steps.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    with condition:
+        pass
+    sys.setprofile(None)
+
+    assert steps == []
+
+
+def test_one_who_waits_is_told() -> None:
+    condition, waiting, told = InterruptibleCondition(), [], []
+
+    def hear() -> None:
+        with condition:
+            waiting.append(True)
+            told.append(condition.wait(600))
+
+    threads = [threading.Thread(target=hear, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(waiting) == len(threads))
+    for count in (1, 2):
+        with condition:
+            assert len(told) == count - 1
+            condition.notify()
+        until(lambda count=count: len(told) == count)  # type: ignore[misc]
+    for thread in threads:
+        thread.join()
+
+    assert told == [True, True]
+
+
 def test_all_who_wait_are_told_and_hold_the_lock_in_turn() -> None:
     condition, news = InterruptibleCondition(), threading.Event()
     waiting, told = [], []
