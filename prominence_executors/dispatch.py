@@ -68,6 +68,7 @@ class Dispatcher:
         self.on_exit = on_exit
         self._driving = driving
         self._pending = PendingCalls(most)
+        self._is_about_to_send = False
         self.adopting = threading.Lock()
         """Held while futures for jobs of other processes are looked for and made."""
         self._fetchers = WorkThreads("prominence-fetcher", _FETCHERS)
@@ -86,13 +87,24 @@ class Dispatcher:
 
     def add(self, sending: Call | Array, *, is_late: bool = False) -> None:
         _ = self.session.sender  # what keeps calls from being sent is raised here, before one is taken
+        try:
+            for call in sending.calls:
+                call.group.add(call, is_late=is_late)
+            if self._driving is not None:
+                self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
+            self._begin_progress()
+            self._pending.put(sending)
+            self._send_in_background()
+        except BaseException:  # as by Ctrl-C: the caller gets no futures that anything could wait for
+            self._take_back(sending)
+            raise
+
+    def _take_back(self, sending: Call | Array) -> None:
+        """Forget what was not sent yet; what is being sent goes on, and is waited for."""
+        self._pending.withdraw(sending)
         for call in sending.calls:
-            call.group.add(call, is_late=is_late)
-        if self._driving is not None:
-            self._driving.note(sending.calls, is_array=not isinstance(sending, Call))
-        self._begin_progress()
-        self._pending.put(sending)
-        self._send_what_may()
+            if cancel_unsent(call.future):
+                call.group.discard(call)
 
     def take_over(self, call: Call) -> None:
         """Bring back the outcome of a call that was sent by another process."""
@@ -102,9 +114,13 @@ class Dispatcher:
         self._pending.occupy(1)
         snapshot = call.jobs.snapshot
         if snapshot is not None and snapshot.has_certainly_ended:
-            self.on_change(call, snapshot)
+            go_on = partial(self.on_change, call, snapshot)
         else:
-            self._follow(call)
+            go_on = partial(self._follow, call)
+        try:
+            self.session.sender.add(go_on)  # in the caller's thread Ctrl-C would become its outcome
+        except RuntimeError as error:  # no thread can be started
+            self._fail(call, error)
 
     def take_over_array(self, sent: SentArray) -> None:
         """The same for calls that were sent as one workflow."""
@@ -113,7 +129,11 @@ class Dispatcher:
             call.future.set_running_or_notify_cancel()
         self._pending.occupy(len(sent.calls))
         self._begin_progress()
-        ArrayRun(self.session, sent.calls, self.collectors, self).take_over(sent)
+        run = ArrayRun(self.session, sent.calls, self.collectors, self)
+        try:
+            self.session.sender.add(partial(run.take_over, sent))  # as above
+        except RuntimeError as error:
+            run.fail(error)
 
     def finish(self, group: Group) -> None:
         """Bring a group to its end, in the way that the executor was made for."""
@@ -152,6 +172,23 @@ class Dispatcher:
         """Cancel those of these futures whose jobs were not sent."""
         for future in futures:
             cancel_unsent(future)
+        self._send_in_background()
+
+    def _send_in_background(self) -> None:
+        """Send what may be sent, from a thread that Ctrl-C does not interrupt when it has taken a call."""
+        if self._is_about_to_send or not self._pending.may_give():
+            return
+        try:
+            self._is_about_to_send = True
+            self.session.sender.add(self._send_in_its_turn)
+        except RuntimeError:  # no thread can be started: what is taken then ends with that error
+            self._send_in_its_turn()
+        except BaseException:
+            self._is_about_to_send = False
+            raise
+
+    def _send_in_its_turn(self) -> None:
+        self._is_about_to_send = False
         self._send_what_may()
 
     def _send_what_may(self) -> None:

@@ -76,9 +76,9 @@ os.register_at_fork(after_in_child=_forget_parents_futures)
 
 def _finish_before_exit() -> None:
     groups = list(_groups)
-    for group in groups:
-        group.close()
     try:
+        for group in groups:
+            group.close()
         for group in groups:
             group.finish()
     except KeyboardInterrupt:

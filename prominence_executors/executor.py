@@ -123,15 +123,16 @@ class ProminenceExecutor(Executor):
         executor._owns_session = service is None
         try:
             found = found_again(session, executor._submittable())
+            for call in found.alone:
+                executor._dispatcher.take_over(call)
+            for array in found.arrays:
+                executor._dispatcher.take_over_array(array)
         except BaseException:
+            executor._group.abandon()
             executor.shutdown()
             raise
         executor._attached = tuple(call.future for call in found.calls)
         executor._unsent = tuple(found.unsent)
-        for call in found.alone:
-            executor._dispatcher.take_over(call)
-        for array in found.arrays:
-            executor._dispatcher.take_over_array(array)
         return executor
 
     @property

@@ -37,6 +37,12 @@ class PendingCalls:
         with self._lock:
             self._waiting.append(sending)
 
+    def withdraw(self, sending: Call | Array) -> None:
+        """Nothing of it is to be taken from now on."""
+        with self._lock:
+            if sending in self._waiting:
+                self._waiting.remove(sending)
+
     def occupy(self, places: int) -> None:
         """So many calls are under way that did not wait here."""
         with self._lock:
@@ -50,6 +56,13 @@ class PendingCalls:
     def lift_limit(self) -> None:
         with self._lock:
             self.most = sys.maxsize
+
+    def may_give(self) -> bool:
+        """False where :meth:`take` finds nothing to send, and nothing at the front that was cancelled."""
+        with self._lock:
+            if not self._waiting:
+                return False
+            return self._under_way < self.most or self._waiting[0].calls[0].future.cancelled()
 
     def take(self) -> Taken | None:
         """What may be sent next; None where there is no room, or nothing waits.

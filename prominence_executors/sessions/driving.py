@@ -6,7 +6,7 @@ import json
 import platform
 from typing import TYPE_CHECKING, Any, Final
 
-from prominence.exceptions import NotFound, ProminenceError, SessionInUse, SessionMismatch
+from prominence.exceptions import NotFound, ProminenceError, SessionMismatch
 from prominence.logs import logger
 from prominence.version import __version__
 from prominence_executors.sessions import names
@@ -41,7 +41,8 @@ class Driving:
         client.kv_set(record, json.dumps(_about_this_driver(client.clock.time())))
         try:
             self._lease.acquire(self._is_alive)
-        except SessionInUse:
+        except BaseException:  # also Ctrl-C, which may come when the lease is ours already
+            self._lease.release()
             client.kv_delete(record)
             raise
         self._lease.keep(self)

@@ -52,12 +52,12 @@ def test_a_cancelled_awaitable_leaves_the_job_otherwise(executor: ProminenceExec
 
     async def give_up() -> None:
         waiting = asyncio.wrap_future(future)
+        await asyncio.to_thread(until, lambda: future.status == "running")
         waiting.cancel()
         await asyncio.sleep(0)
 
     asyncio.run(give_up())
 
-    until(lambda: future.status == "running")
     assert future.kill()
 
 

@@ -193,6 +193,7 @@ def test_a_timeout_is_raised_and_cancels_what_was_not_sent(session: Session) -> 
             next(results)
 
         assert list(results) == []
+        until(lambda: len(executor._group.unfinished()) == 1)
         (running,) = executor._group.unfinished()
         assert running.kill()
 
