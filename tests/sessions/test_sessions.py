@@ -27,6 +27,7 @@ from prominence.exceptions import (
     TaskExitError,
 )
 from prominence_executors import ProminenceExecutor
+from prominence_executors.sessions.process import this_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -213,6 +214,16 @@ def test_a_lease_that_is_not_renewed_for_a_minute_is_taken(service: LocalService
         _driver_elsewhere(session, "quiet")
         attached = ProminenceExecutor.attach("quiet", service=session)
         assert sum(clock.sleeps) >= 60
+        attached.close(delete=True)
+
+
+def test_a_lease_of_a_process_of_this_machine_that_is_gone_is_taken_at_once(service: LocalService) -> None:
+    clock = VirtualClock()
+    with Session(service.settings(), clock=clock) as session:
+        lived_before = {**this_process(), "started": 1.0}  # the number is another process's by now
+        _driver_elsewhere(session, "gone", process=lived_before)
+        attached = ProminenceExecutor.attach("gone", service=session)
+        assert not clock.sleeps
         attached.close(delete=True)
 
 
