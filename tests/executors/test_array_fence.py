@@ -240,9 +240,10 @@ def test_a_job_of_an_array_can_be_had_by_its_id(fenced: ProminenceExecutor, roug
 
 
 def test_an_array_waits_until_there_is_room_for_all_of_it(rough_session: Session, blocker: Blocker) -> None:
-    with ProminenceExecutor(max_workers=4, session=rough_session) as executor:
+    with ProminenceExecutor(max_workers=4, session=rough_session, on_exit="cancel") as executor:
         first = array_of(executor, abs, [-1, -2, -3])
         second = array_of(executor, abs, [-4, -5])
+        rough_session.sender.join()  # whatever may be sent is sent then
 
         assert all(future.running() for future in first)
         assert not any(future.running() for future in second)

@@ -77,9 +77,10 @@ def test_what_must_not_run_again_is_not_tried_again(
 def test_calls_that_are_taken_over_take_places(session: Session) -> None:
     left(session, "places", lambda executor: executor.submit("sleep 600"))
 
-    with ProminenceExecutor.attach("places", service=session, max_workers=1) as attached:
+    with ProminenceExecutor.attach("places", service=session, max_workers=1, on_exit="cancel") as attached:
         waiting = attached.submit("true")
-        assert not waiting.running()
+        session.sender.join()  # whatever may be sent is sent then
+        assert waiting.job_id is None
         assert attached.attached[0].kill()
         assert waiting.result().returncode == 0
         attached.close(delete=True)
