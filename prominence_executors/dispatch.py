@@ -168,6 +168,16 @@ class Dispatcher:
         self._send_what_may()
         self.session.sender.join()
 
+    def send_where_there_is_room(self) -> None:
+        """Return when the senders have the calls for whose jobs there is room: those are not cancelled."""
+        taking = threading.Thread(target=self._send_what_may, name="prominence-taker", daemon=True)
+        try:
+            taking.start()  # in the caller's thread Ctrl-C could lose a call that was taken
+        except RuntimeError:  # no thread can be started
+            self._send_what_may()
+        else:
+            taking.join()
+
     def cancel_pending(self, futures: set[ProminenceFuture[Any]]) -> None:
         """Cancel those of these futures whose jobs were not sent."""
         for future in futures:

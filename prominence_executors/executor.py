@@ -306,6 +306,7 @@ class ProminenceExecutor(Executor):
         """
         self._group.close(cancel=cancel_futures)
         if cancel_futures:
+            self._dispatcher.send_where_there_is_room()
             self._dispatcher.cancel_pending(set(self._group.unfinished()))
         if wait and not self._dispatcher.is_finishing_here():
             self._group.finish()

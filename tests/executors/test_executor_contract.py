@@ -157,13 +157,11 @@ def test_shutdown_waits(session: Session) -> None:
 def test_shutdown_can_cancel_what_was_not_sent(session: Session) -> None:
     executor = ProminenceExecutor(max_workers=2, session=session)
     futures = [executor.submit(doubled, number) for number in range(30)]
-    until(lambda: futures[0].running() or futures[0].done())
 
     executor.shutdown(cancel_futures=True)
 
-    cancelled = [future for future in futures if future.cancelled()]
-    assert len(cancelled) > 20
-    assert [future.result() for future in futures if not future.cancelled()]
+    assert [future.result() for future in futures[:2]] == [0, 2]
+    assert sum(future.cancelled() for future in futures) > 20
 
 
 def test_a_child_ends_alone_and_a_parent_with_its_children(session: Session) -> None:
@@ -190,7 +188,7 @@ def test_no_thread_is_left_after_shutdown(service: LocalService) -> None:
         assert list(executor.map(doubled, range(5))) == [0, 2, 4, 6, 8]
     session.close()
 
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_few_threads_wait_for_many_jobs(session: Session) -> None:
